@@ -1,0 +1,1 @@
+//! The JSON shapes of the HTTP API, its problem codes and its OpenAPI schema.

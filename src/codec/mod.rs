@@ -1,0 +1,1 @@
+//! Encoding and decoding with fixed options, inside a versioned and checksummed envelope.

@@ -1,0 +1,1 @@
+//! The openraft adapter: the only asynchronous gate to the log.

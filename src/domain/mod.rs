@@ -1,0 +1,1 @@
+//! The truth: a state and the function that applies commands to it.

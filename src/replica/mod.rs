@@ -1,0 +1,1 @@
+//! The state as one replica hosts it: applied position, read views, snapshots.

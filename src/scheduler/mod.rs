@@ -1,0 +1,1 @@
+//! The opinion: which TaskManager serves which request.

@@ -1,0 +1,1 @@
+//! Configuration, wiring and the order of shutting down.

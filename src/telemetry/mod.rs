@@ -1,0 +1,1 @@
+//! Log format and the metrics registry.
