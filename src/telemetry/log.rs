@@ -1,0 +1,97 @@
+//! The log: where it goes, in which form, and what it lets through.
+//!
+//! What it promises: log lines go to standard error, because standard output is for data; a bad filter is an error with
+//! the reason, never a silent default. What it must not do: print secrets or request bodies; nobody hands it any.
+
+use std::str::FromStr;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt;
+
+/// What is let through unless the operator says otherwise: our own lines from `info`, the libraries' from `warn`.
+pub const DEFAULT_FILTER: &str = "warn,slotkeeper=info";
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line, for log collectors.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = LogError;
+
+    fn from_str(text: &str) -> Result<Self, LogError> {
+        match text {
+            "human" => Ok(Self::Human),
+            "json" => Ok(Self::Json),
+            other => Err(LogError::Format(other.to_owned())),
+        }
+    }
+}
+
+/// Why the log can not be set up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    /// The filter does not parse.
+    #[error("the log filter `{filter}` is not valid: {reason}")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The format has no such name.
+    #[error("the log format `{0}` is not known; use `human` or `json`")]
+    Format(String),
+    /// The process has a log already.
+    #[error("the log of this process is set up already")]
+    AlreadySet,
+}
+
+/// Sets up the log of this process. `filter` is a list such as `info,slotkeeper::consensus=debug`; empty is
+/// [`DEFAULT_FILTER`].
+///
+/// # Errors
+/// A filter that does not parse, or a process that has a log already.
+pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
+    let filter = parse_filter(filter)?;
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let set = match format {
+        LogFormat::Human => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    set.map_err(|_| LogError::AlreadySet)
+}
+
+fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
+    let text = if filter.is_empty() { DEFAULT_FILTER } else { filter };
+    EnvFilter::try_new(text)
+        .map_err(|error| LogError::Filter { filter: text.to_owned(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_does_not_parse_is_refused_with_its_text() {
+        let error = parse_filter("slotkeeper=loudly").unwrap_err();
+        assert!(matches!(error, LogError::Filter { filter, .. } if filter == "slotkeeper=loudly"));
+    }
+
+    #[test]
+    fn an_empty_filter_means_the_default() {
+        assert_eq!(parse_filter("").unwrap().to_string(), parse_filter(DEFAULT_FILTER).unwrap().to_string());
+    }
+
+    #[test]
+    fn formats_have_names() {
+        assert_eq!("json".parse(), Ok(LogFormat::Json));
+        assert_eq!("human".parse(), Ok(LogFormat::Human));
+        assert_eq!("xml".parse::<LogFormat>(), Err(LogError::Format("xml".to_owned())));
+    }
+}
