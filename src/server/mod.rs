@@ -1,1 +1,13 @@
-//! Configuration, wiring and the order of shutting down.
+//! One server: its configuration, its wiring, the order in which it stops, and `slotkeeper dev`.
+//!
+//! What it promises: `wiring.rs` is the only place that knows every room, and it is straight-line code; a server that
+//! can not go on ends with the exit status of `exit.rs`. What it must not do: hold rules of any room.
+
+pub mod config;
+pub mod exit;
+pub mod options;
+pub mod values;
+
+pub use config::{ClusterStart, ConfigError, Endpoint, ServerConfig};
+pub use exit::ServerError;
+pub use options::ServerOptions;
