@@ -1,0 +1,127 @@
+//! `slotkeeper-chaos`: the verifying workload, the verdict, and the measurement of fail-over times.
+//!
+//! Exit status: 0 sound, 1 a violation, 2 an invalid run (which is not a pass).
+
+// The tests use more of it than the measurement does.
+#[allow(dead_code)]
+mod cluster;
+mod failover_time;
+mod history;
+mod http;
+mod task_managers;
+mod verdict;
+mod workload;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use rustix::process::Signal;
+
+#[derive(Parser)]
+#[command(about = "Checks a Slotkeeper cluster from outside while faults are injected")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Runs TaskManagers and clients against a cluster and writes what they saw.
+    Workload {
+        /// API addresses of the servers, separated by commas.
+        #[arg(long, value_delimiter = ',', required = true)]
+        servers: Vec<String>,
+        /// How long the clients go on.
+        #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
+        duration: Duration,
+        /// How many clients, each with a job of its own.
+        #[arg(long, default_value_t = 8)]
+        clients: usize,
+        /// How many TaskManagers with four slots each.
+        #[arg(long, default_value_t = 8)]
+        task_managers: usize,
+        /// After how long one TaskManager goes silent for good.
+        #[arg(long, value_parser = humantime::parse_duration)]
+        lose_one_after: Option<Duration>,
+        /// Where the history goes.
+        #[arg(long)]
+        report: PathBuf,
+        /// Seed of the clients' choices.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Judges a history against the cluster's final state.
+    Verdict {
+        /// API addresses of the servers, separated by commas.
+        #[arg(long, value_delimiter = ',', required = true)]
+        servers: Vec<String>,
+        /// The history.
+        #[arg(long)]
+        report: PathBuf,
+    },
+    /// Measures the time from the end of the leader to the next acknowledged allocation.
+    FailoverTime {
+        /// The program to measure.
+        #[arg(long, default_value = "target/release/slotkeeper")]
+        binary: PathBuf,
+        /// How many fail-overs.
+        #[arg(long, default_value_t = 30)]
+        runs: usize,
+        /// How the leader ends.
+        #[arg(long, value_enum, default_value_t = Ending::Kill)]
+        signal: Ending,
+        /// Clients that allocate and release meanwhile.
+        #[arg(long, default_value_t = 8)]
+        clients: usize,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Ending {
+    /// kill -9
+    Kill,
+    /// SIGTERM
+    Term,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    match Arguments::parse().command {
+        Verb::Workload { servers, duration, clients, task_managers, lose_one_after, report, seed } => {
+            let plan = workload::Plan { servers, duration, clients, task_managers, lose_one_after, report, seed };
+            finish(workload::run(plan).await.map(|violations| violations == 0))
+        }
+        Verb::Verdict { servers, report } => finish(verdict::judge(&servers, &report).await.map(|verdict| {
+            for (what, count) in &verdict.counts {
+                println!("{count:>8} {what}");
+            }
+            for violation in &verdict.violations {
+                println!("VIOLATION {violation}");
+            }
+            verdict.violations.is_empty()
+        })),
+        Verb::FailoverTime { binary, runs, signal, clients } => {
+            let signal = if matches!(signal, Ending::Kill) { Signal::KILL } else { Signal::TERM };
+            finish(failover_time::run(&binary, runs, signal, clients).await.map(|gaps| {
+                let median = gaps.get(gaps.len() / 2).copied().unwrap_or_default();
+                let (least, most) = (gaps.first().copied(), gaps.last().copied());
+                println!("{} runs: minimum {least:?}, median {median:?}, maximum {most:?}", gaps.len());
+                true
+            }))
+        }
+    }
+}
+
+fn finish(result: Result<bool, String>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(why) => {
+            tracing::error!("invalid run: {why}");
+            ExitCode::from(2)
+        }
+    }
+}

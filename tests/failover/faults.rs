@@ -1,0 +1,133 @@
+//! What happens to processes: they die, stop, go on, and come back.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::Drill;
+use super::cluster::SETTLE;
+use super::http::Caller;
+
+/// Small enough that a follower is soon further behind than the log reaches.
+const SHORT_LOG: [&str; 4] = ["--snapshot-interval-entries", "200", "--snapshot-keep-entries", "50"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_the_leader_is_killed() {
+    let mut drill = Drill::begin(8, &[]).await;
+    for _ in 0..2 {
+        let leader = drill.cluster.leader().await;
+        drill.cluster.kill(leader);
+        drill.wait_for_acknowledgements(100).await;
+        drill.cluster.start_server(leader);
+        drill.cluster.wait_until_ready(SETTLE).await;
+    }
+    drill.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminated_leader_hands_over_and_ends_cleanly() {
+    let mut drill = Drill::begin(8, &[]).await;
+    let leader = drill.cluster.leader().await;
+    let status = drill.cluster.terminate(leader);
+    assert_eq!(status, Some(0), "{}", drill.cluster.log_tail(leader));
+    drill.wait_for_acknowledgements(100).await;
+    drill.cluster.start_server(leader);
+    drill.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_all_are_killed_and_restart_in_another_order() {
+    let mut drill = Drill::begin(10, &[]).await;
+    for order in [[2, 0, 1], [1, 2, 0]] {
+        for number in 0..3 {
+            drill.cluster.kill(number);
+        }
+        for number in order {
+            drill.cluster.start_server(number);
+        }
+        drill.cluster.wait_until_ready(SETTLE).await;
+        drill.wait_for_acknowledgements(100).await;
+    }
+    drill.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_restarts_faster_than_an_election_gives_nothing_twice() {
+    let mut drill = Drill::begin(10, &[]).await;
+    for _ in 0..4 {
+        let leader = drill.cluster.leader().await;
+        drill.cluster.kill(leader);
+        drill.cluster.start_server(leader);
+        drill.wait_for_acknowledgements(60).await;
+    }
+    drill.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_sleeps_past_its_successors_election_decides_nothing_when_it_wakes() {
+    let drill = Drill::begin(12, &[]).await;
+    let leader = drill.cluster.leader().await;
+    drill.cluster.signal(leader, Signal::STOP);
+    wait_for_another_leader(&drill, leader).await;
+    drill.wait_for_acknowledgements(100).await;
+    drill.cluster.signal(leader, Signal::CONT);
+    drill.wait_for_acknowledgements(100).await;
+    drill.end().await;
+}
+
+/// Waits until a server other than the sleeping one names another leader.
+async fn wait_for_another_leader(drill: &Drill, sleeping: usize) {
+    let deadline = Instant::now() + SETTLE;
+    let asleep = &drill.cluster.servers[sleeping].api_addr;
+    let awake: Vec<String> = drill.cluster.api_addrs().into_iter().filter(|addr| addr != asleep).collect();
+    let mut caller = Caller::new(&awake, 0);
+    loop {
+        let document = super::cluster_document(&mut caller).await;
+        let leader = document["leader_id"].as_u64();
+        let of_sleeper = document["members"].as_array().into_iter().flatten().find(|m| m["api_addr"] == asleep.as_str());
+        if leader.is_some() && of_sleeper.is_some_and(|member| member["node_id"].as_u64() != leader) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "no other leader: {document}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_was_away_for_longer_than_the_log_is_kept_comes_back_by_snapshot() {
+    let mut drill = Drill::begin(15, &SHORT_LOG).await;
+    let follower = (drill.cluster.leader().await + 1) % 3;
+    drill.cluster.kill(follower);
+    drill.wait_for_acknowledgements(1500).await;
+    drill.cluster.start_server(follower);
+    let cluster = drill.end().await;
+    let log = std::fs::read_to_string(cluster.folder().join(format!("server-{follower}.log"))).unwrap();
+    assert!(log.contains("installed a snapshot"), "the follower caught up without a snapshot:\n{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_manager_lost_during_a_leader_change_loses_its_slots_once() {
+    let mut drill = Drill::begin_with(24, &[], Some(Duration::from_secs(1))).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let leader = drill.cluster.leader().await;
+    drill.cluster.kill(leader);
+    drill.wait_for_acknowledgements(50).await;
+    drill.cluster.start_server(leader);
+    wait_for_lost_task_manager(&drill).await;
+    drill.end().await;
+}
+
+/// Waits until exactly one TaskManager is lost; more would be a false verdict.
+async fn wait_for_lost_task_manager(drill: &Drill) {
+    let deadline = Instant::now() + SETTLE;
+    let mut caller = Caller::new(&drill.cluster.api_addrs(), 0);
+    loop {
+        let answer = caller.read("/v1/task-managers?state=lost", SETTLE).await.expect("the cluster answers");
+        match answer.body["items"].as_array().map_or(0, Vec::len) {
+            0 => assert!(Instant::now() < deadline, "the silent TaskManager is not declared lost"),
+            1 => return,
+            _ => panic!("more TaskManagers lost than went silent: {}", answer.body),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
