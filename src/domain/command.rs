@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::constraint::{Labels, PlacementRules};
+use super::constraint::Labels;
 use super::ids::{
-    AllocationId, ClusterId, Epoch, IdempotencyKey, JobId, JobMasterId, LogicalTime, QueueName, RequirementName,
-    RequirementVersion, SessionNumber, TaskManagerId, TaskManagerSession,
+    AllocationId, ClusterId, Epoch, IdempotencyKey, JobId, JobMasterId, LogicalTime, QueueName,
+    RequirementName, RequirementVersion, SessionNumber, TaskManagerId, TaskManagerSession,
 };
 use super::job::Requirement;
 use super::outcome::RefusalCount;

@@ -99,3 +99,51 @@ pub struct Job {
     /// When it was first put.
     pub created_at: LogicalTime,
 }
+
+impl Job {
+    /// Whether it may hold slots.
+    pub fn is_running(&self) -> bool {
+        self.phase == JobPhase::Running
+    }
+
+    /// The job without its lists, as answers show it.
+    pub fn summary(&self) -> JobSummary {
+        JobSummary {
+            queue: self.queue.clone(),
+            priority: self.priority,
+            job_master_id: self.job_master_id.clone(),
+            lease_ms: self.lease_ms,
+            epoch: self.epoch,
+            phase: self.phase,
+            requirements_version: self.requirements_version,
+            usage: self.usage.clone(),
+            pending: self.requirements.values().map(|line| u64::from(line.pending())).sum(),
+            created_at: self.created_at,
+        }
+    }
+}
+
+/// A job without its lists: what answers show, and what the idempotency table can afford to remember.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSummary {
+    /// See [`Job::queue`].
+    pub queue: QueueName,
+    /// See [`Job::priority`].
+    pub priority: i32,
+    /// See [`Job::job_master_id`].
+    pub job_master_id: Option<JobMasterId>,
+    /// See [`Job::lease_ms`].
+    pub lease_ms: Option<u64>,
+    /// See [`Job::epoch`].
+    pub epoch: Epoch,
+    /// See [`Job::phase`].
+    pub phase: JobPhase,
+    /// See [`Job::requirements_version`].
+    pub requirements_version: RequirementVersion,
+    /// See [`Job::usage`].
+    pub usage: Usage,
+    /// Slots that its declaration still lacks.
+    pub pending: u64,
+    /// See [`Job::created_at`].
+    pub created_at: LogicalTime,
+}

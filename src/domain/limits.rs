@@ -45,3 +45,7 @@ pub const COMMANDS_PER_BATCH_MAX: usize = 1024;
 pub const EXPIRED_PER_COMMAND_MAX: usize = 1024;
 /// How far logical time may step forward in one entry, in milliseconds: one bad stamp can not expire the world.
 pub const TIME_STEP_MAX_MS: u64 = 60_000;
+/// Node ids that are remembered with their data directory. Beyond it: `limit_reached`.
+pub const MINTED_NODES_MAX: usize = 10_000;
+/// Kinds of reasons in one refusal. Beyond it the decision is refused.
+pub const REFUSAL_REASONS_MAX: usize = 64;

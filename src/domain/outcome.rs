@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::allocation::AllocationPhase;
 use super::event::Event;
 use super::ids::{
-    AllocationId, Epoch, FencingToken, Generation, JobId, QueueName, RequirementName, RequirementVersion, Revision,
-    TaskManagerId,
+    AllocationId, Epoch, FencingToken, Generation, JobId, QueueName, RequirementName, RequirementVersion,
+    Revision, TaskManagerId,
 };
-use super::job::Job;
+use super::job::JobSummary;
 use super::queue::Queue;
 use super::resources::ResourceProfile;
 use super::settings::{SettingError, Settings};
@@ -110,7 +110,7 @@ pub enum Reply {
         /// Whether it is new.
         created: bool,
         /// The job.
-        job: Job,
+        job: JobSummary,
     },
     /// Slots are granted.
     Allocated {

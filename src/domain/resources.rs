@@ -104,7 +104,9 @@ impl ResourceProfile {
         ]
     }
 
-    fn from_plain([cpu_millis, task_heap_bytes, task_off_heap_bytes, managed_bytes, network_bytes]: [u64; 5]) -> Self {
+    fn from_plain(
+        [cpu_millis, task_heap_bytes, task_off_heap_bytes, managed_bytes, network_bytes]: [u64; 5],
+    ) -> Self {
         Self {
             cpu_millis,
             task_heap_bytes,
@@ -192,9 +194,10 @@ impl ResourceLimit {
         let within = |limit: &Option<u64>, amount: u64| limit.is_none_or(|limit| amount <= limit);
         within(&self.slots, usage.slots)
             && self.plain.iter().zip(usage.profile.plain()).all(|(limit, amount)| within(limit, amount))
-            && self.extended.iter().all(|(name, limit)| {
-                usage.profile.extended().get(name).copied().unwrap_or(0) <= *limit
-            })
+            && self
+                .extended
+                .iter()
+                .all(|(name, limit)| usage.profile.extended().get(name).copied().unwrap_or(0) <= *limit)
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::constraint::Labels;
 use super::ids::{AllocationId, Epoch, Generation, LogicalTime, Revision, TaskManagerSession};
+use super::limits;
 use super::resources::ResourceProfile;
 
 /// What a TaskManager offers.
@@ -37,6 +38,22 @@ impl Offer {
     pub fn slot_profile(&self) -> &ResourceProfile {
         match self {
             Self::Static { slot_profile, .. } | Self::Dynamic { slot_profile, .. } => slot_profile,
+        }
+    }
+
+    /// The most slots that there can be at once.
+    pub fn slots_max(&self) -> u32 {
+        match self {
+            Self::Static { slots, .. } => *slots,
+            Self::Dynamic { .. } => limits::SLOTS_PER_TASK_MANAGER_MAX,
+        }
+    }
+
+    /// All there is; `None` beyond 64 bits, which no registered offer is.
+    pub fn total(&self) -> Option<ResourceProfile> {
+        match self {
+            Self::Static { slots, slot_profile } => slot_profile.checked_mul(u64::from(*slots)),
+            Self::Dynamic { total, .. } => Some(total.clone()),
         }
     }
 }
@@ -77,6 +94,9 @@ pub struct TaskManager {
     pub labels: Labels,
     /// Whether it takes new slots.
     pub condition: Condition,
+    /// What a lost TaskManager is when it registers again, so that an operator's cordon or drain survives the loss:
+    /// `Cordoned` or `Drained`. `None` (always while it is not lost) is `Active`.
+    pub returns_as: Option<Condition>,
     /// Version of `slots`: the revision of the last change.
     pub generation: Generation,
     /// Who holds which slot index.
@@ -87,4 +107,31 @@ pub struct TaskManager {
     pub registered_at: LogicalTime,
     /// The revision of its registration.
     pub registered_in: Revision,
+}
+
+impl TaskManager {
+    /// Whether it takes new slots.
+    pub fn is_accepting(&self) -> bool {
+        self.condition == Condition::Active
+    }
+
+    /// Whether its lease ran out.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.condition, Condition::Lost { .. })
+    }
+
+    /// The lowest slot index that is free at `from` or above, if the offer has one.
+    pub fn lowest_free_index(&self, from: u32) -> Option<u32> {
+        let is_dense = |last: u32| usize::try_from(last).is_ok_and(|last| last + 1 == self.slots.len());
+        let dense_until =
+            self.slots.last_key_value().filter(|(last, _)| is_dense(**last)).map(|(last, _)| last + 1);
+        let mut candidate = from.max(dense_until.unwrap_or(0));
+        for (taken, _) in self.slots.range(candidate..) {
+            if *taken != candidate {
+                break;
+            }
+            candidate += 1;
+        }
+        (candidate < self.offer.slots_max()).then_some(candidate)
+    }
 }
