@@ -98,6 +98,13 @@ pub fn open_known(format: Format, sealed: &[u8]) -> Result<(u16, &[u8]), CodecEr
     Ok((header.version, body))
 }
 
+/// How long the envelope at the start of `bytes` says it is, header included; nothing if there is not even a header
+/// or the length is beyond what this machine can address. The length is not checked, [`open`] does that.
+pub fn sealed_bytes(bytes: &[u8]) -> Option<usize> {
+    let (header, _) = bytes.split_first_chunk::<ENVELOPE_BYTES>()?;
+    usize::try_from(Header::parse(header).body_bytes).ok()?.checked_add(ENVELOPE_BYTES)
+}
+
 struct Header {
     magic: [u8; 4],
     version: u16,
@@ -154,6 +161,16 @@ mod tests {
         let mut damaged = sealed.to_vec();
         damaged[20] ^= 1;
         assert!(matches!(open_bytes(EXAMPLE, &damaged), Err(CodecError::WrongChecksum { .. })));
+    }
+
+    #[test]
+    fn the_announced_length_is_read_without_trust() {
+        let sealed = seal_bytes(EXAMPLE, b"body");
+        assert_eq!(sealed_bytes(&[&sealed[..], b"more"].concat()), Some(sealed.len()));
+        assert_eq!(sealed_bytes(&sealed[..17]), None);
+        let mut forged = sealed.to_vec();
+        forged[6..14].fill(0xff);
+        assert_eq!(sealed_bytes(&forged), None);
     }
 
     #[test]

@@ -1,1 +1,40 @@
 //! Bytes on disk: the log in sled under a guard, the snapshots in plain files.
+//!
+//! The room keeps entries, a vote, a committed hint, an identity and snapshots, all opaque bytes to it; it knows
+//! neither consensus nor the domain. It promises that what it acknowledged is there after a crash or a power cut, or
+//! that opening says what is missing: loss is never silent, and damage is never repaired by cutting. It may use the
+//! codec only. Every error is final for the process: nothing is retried.
+//!
+//! The way through the room: [`DataDir`] locks a directory and knows whose it is; [`LogStore`] opens the log in it;
+//! [`SnapshotStore`] keeps snapshots beside it. Tested beside the code and in `tests/storage/`.
+
+mod atomic_file;
+mod chain;
+mod directory;
+mod disk;
+mod engine;
+mod error;
+mod format;
+mod identity;
+mod image;
+mod ledger;
+mod log;
+mod mirror;
+mod queue;
+mod record;
+mod recovery;
+mod snapshot;
+mod snapshot_file;
+mod space;
+mod tip;
+mod watchdog;
+mod writer;
+
+pub use directory::{DataDir, DataDirOptions};
+pub use disk::{Disk, RealDisk};
+pub use error::{Damage, Quarantine, StorageError};
+pub use identity::Identity;
+pub use log::{Done, LogBounds, LogEntry, LogOptions, LogStatistics, LogStore};
+pub use record::RECORD_CAP_BYTES;
+pub use snapshot::{IncomingSnapshot, SavedSnapshot, Snapshot, SnapshotId, SnapshotStore};
+pub use space::{Space, SpaceState};
