@@ -44,7 +44,8 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `count` servers as the first members of a cluster and waits until all are ready. `extra` is given to each.
     pub async fn start(binary: &Path, count: usize, extra: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("slotkeeper-cluster-").tempdir().expect("a temporary folder");
+        let folder =
+            tempfile::Builder::new().prefix("slotkeeper-cluster-").tempdir().expect("a temporary folder");
         let mut cluster = Self {
             binary: binary.to_owned(),
             folder,
@@ -102,7 +103,11 @@ impl Cluster {
 
     /// The API addresses of the servers that run.
     pub fn api_addrs(&self) -> Vec<String> {
-        self.servers.iter().filter(|server| server.child.is_some()).map(|server| server.api_addr.clone()).collect()
+        self.servers
+            .iter()
+            .filter(|server| server.child.is_some())
+            .map(|server| server.api_addr.clone())
+            .collect()
     }
 
     /// The process id of a running server.

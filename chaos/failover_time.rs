@@ -14,7 +14,12 @@ use crate::cluster::{Cluster, SETTLE};
 use crate::http::{Call, Caller};
 
 /// Runs `runs` fail-overs in one cluster and prints minimum, median and maximum.
-pub async fn run(binary: &Path, runs: usize, signal: Signal, clients: usize) -> Result<Vec<Duration>, String> {
+pub async fn run(
+    binary: &Path,
+    runs: usize,
+    signal: Signal,
+    clients: usize,
+) -> Result<Vec<Duration>, String> {
     let mut cluster = Cluster::start(binary, 3, &["--log-filter", "warn"]).await;
     let mut caller = Caller::new(&cluster.api_addrs(), 0);
     prepare(&mut caller).await?;
@@ -22,10 +27,14 @@ pub async fn run(binary: &Path, runs: usize, signal: Signal, clients: usize) -> 
     for run in 0..runs {
         cluster.wait_until_ready(SETTLE).await;
         let leader = cluster.leader().await;
-        let load: Vec<_> = (0..clients).map(|client| tokio::spawn(load(cluster.api_addrs(), client))).collect();
+        let load: Vec<_> =
+            (0..clients).map(|client| tokio::spawn(load(cluster.api_addrs(), client))).collect();
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let others: Vec<String> =
-            cluster.api_addrs().into_iter().filter(|addr| *addr != cluster.servers[leader].api_addr).collect();
+        let others: Vec<String> = cluster
+            .api_addrs()
+            .into_iter()
+            .filter(|addr| *addr != cluster.servers[leader].api_addr)
+            .collect();
         let began = Instant::now();
         cluster.signal(leader, signal);
         gaps.push(first_acknowledgement(&others, run, began).await?);
@@ -84,7 +93,8 @@ async fn release(servers: &[String], granted: &Value) {
     let Some(id) = granted["allocations"][0]["allocation_id"].as_str() else { return };
     let path = format!("/v1/jobs/failover-job/allocations/{id}");
     let mut caller = Caller::new(servers, 0);
-    let _kept_if_this_fails = caller.write(("DELETE", &path), &format!("release-{id}"), &Value::Null, SETTLE).await;
+    let _kept_if_this_fails =
+        caller.write(("DELETE", &path), &format!("release-{id}"), &Value::Null, SETTLE).await;
 }
 
 /// Allocates and releases until it is stopped.

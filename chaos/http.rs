@@ -74,7 +74,8 @@ impl Caller {
 
     /// Sends once to one server; `None` if the answer did not arrive.
     pub async fn once(&self, server: &str, call: &Call<'_>) -> Option<Answer> {
-        let method = reqwest::Method::from_bytes(call.method.as_bytes()).expect("the callers name real methods");
+        let method =
+            reqwest::Method::from_bytes(call.method.as_bytes()).expect("the callers name real methods");
         let mut request = self.client.request(method, format!("http://{server}{}", call.path));
         if let Some(key) = call.key {
             request = request.header("idempotency-key", key);
@@ -83,7 +84,9 @@ impl Caller {
             request = request.json(body);
         }
         let response = request.send().await.ok()?;
-        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let header = |name: &str| {
+            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
         let revision = header("slotkeeper-revision").and_then(|text| text.parse().ok());
         let replayed = header("slotkeeper-replayed").as_deref() == Some("true");
         let status = response.status().as_u16();
@@ -104,7 +107,13 @@ impl Caller {
     }
 
     /// A call without a key, such as a heartbeat.
-    pub async fn unkeyed(&mut self, method: &str, path: &str, body: &Value, patience: Duration) -> Option<Answer> {
+    pub async fn unkeyed(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        patience: Duration,
+    ) -> Option<Answer> {
         self.until_known(&Call { method, path, key: None, body: Some(body) }, patience).await
     }
 

@@ -91,7 +91,8 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     match Arguments::parse().command {
         Verb::Workload { servers, duration, clients, task_managers, lose_one_after, report, seed } => {
-            let plan = workload::Plan { servers, duration, clients, task_managers, lose_one_after, report, seed };
+            let plan =
+                workload::Plan { servers, duration, clients, task_managers, lose_one_after, report, seed };
             finish(workload::run(plan).await.map(|violations| violations == 0))
         }
         Verb::Verdict { servers, report } => finish(verdict::judge(&servers, &report).await.map(|verdict| {

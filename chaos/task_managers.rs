@@ -145,7 +145,10 @@ impl Agent {
             let last = self.tokens.insert(slot.slot_index, slot.fencing_token).unwrap_or(0);
             if slot.fencing_token < last {
                 let found = slot.fencing_token;
-                self.violation(format!("slot {} of `{}`: token {found} after {last}", slot.slot_index, self.id));
+                self.violation(format!(
+                    "slot {} of `{}`: token {found} after {last}",
+                    slot.slot_index, self.id
+                ));
             }
         }
         let ids: Vec<&str> = slots.iter().map(|slot| slot.id.as_str()).collect();

@@ -82,14 +82,17 @@ fn count(lines: &[Line], verdict: &mut Verdict) {
 async fn lives(caller: &mut Caller, lines: &[Line], verdict: &mut Verdict) -> Result<Vec<Life>, String> {
     let released: BTreeSet<&str> = lines
         .iter()
-        .filter_map(|line| if let Happening::Released { id, .. } = &line.what { Some(id.as_str()) } else { None })
+        .filter_map(
+            |line| if let Happening::Released { id, .. } = &line.what { Some(id.as_str()) } else { None },
+        )
         .collect();
     let mut lives = Vec::new();
     for line in lines {
         let Happening::Granted { slots, .. } = &line.what else { continue };
         for slot in slots {
             let path = format!("/v1/allocations/{}", slot.id);
-            let answer = caller.read(&path, PATIENCE).await.ok_or("the cluster does not answer at the end")?;
+            let answer =
+                caller.read(&path, PATIENCE).await.ok_or("the cluster does not answer at the end")?;
             let reason = answer.body["end_reason"].as_str();
             match (answer.status, reason) {
                 (200, None) if released.contains(slot.id.as_str()) => {
@@ -99,7 +102,9 @@ async fn lives(caller: &mut Caller, lines: &[Line], verdict: &mut Verdict) -> Re
                     verdict.violations.push(format!("`{}` is released, but nobody asked for it", slot.id));
                 }
                 (200, _) => {}
-                (status, _) => verdict.violations.push(format!("`{}` was acknowledged and is gone: {status}", slot.id)),
+                (status, _) => {
+                    verdict.violations.push(format!("`{}` was acknowledged and is gone: {status}", slot.id))
+                }
             }
             lives.push(Life {
                 slot: slot.clone(),
@@ -171,20 +176,26 @@ fn check_reads(lines: &[Line], verdict: &mut Verdict) {
         let Some((_, least)) = before.checked_sub(1).and_then(|index| highest.get(index)) else { continue };
         if line.revision.is_some_and(|revision| revision < *least) {
             let began = line.began_ms;
-            verdict.violations.push(format!("a read begun at {began} ms shows {:?} after {least}", line.revision));
+            verdict
+                .violations
+                .push(format!("a read begun at {began} ms shows {:?} after {least}", line.revision));
         }
     }
 }
 
 /// All replicas come to the same state hash at the same revision.
-async fn check_replicas(caller: &mut Caller, servers: &[String], verdict: &mut Verdict) -> Result<(), String> {
+async fn check_replicas(
+    caller: &mut Caller,
+    servers: &[String],
+    verdict: &mut Verdict,
+) -> Result<(), String> {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
-        let answer = caller.read("/v1/cluster", PATIENCE).await.ok_or("the cluster does not answer at the end")?;
+        let answer =
+            caller.read("/v1/cluster", PATIENCE).await.ok_or("the cluster does not answer at the end")?;
         let members = answer.body["members"].as_array().cloned().unwrap_or_default();
-        let hash_of = |member: &Value| {
-            Some((member["revision"].as_u64()?, member["state_hash"].as_str()?.to_owned()))
-        };
+        let hash_of =
+            |member: &Value| Some((member["revision"].as_u64()?, member["state_hash"].as_str()?.to_owned()));
         let hashes: Vec<_> = members.iter().map(hash_of).collect();
         let complete = members.len() >= servers.len().min(3) && hashes.iter().all(Option::is_some);
         let known: BTreeSet<_> = hashes.into_iter().flatten().collect();

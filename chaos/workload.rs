@@ -168,7 +168,8 @@ impl Client {
         let Some((answer, began)) = self.write("DELETE", &path, &Value::Null).await else { return };
         self.held.remove(&id);
         if !answer.is_done() {
-            return self.violation(format!("releasing `{id}` was refused: {} {}", answer.status, answer.body));
+            return self
+                .violation(format!("releasing `{id}` was refused: {} {}", answer.status, answer.body));
         }
         let what = Happening::Released { job: self.job.clone(), id };
         self.recorder.record(began, answer.tries, answer.revision, what);
@@ -192,7 +193,8 @@ impl Client {
                 other => self.violation(format!("held allocation `{id}` is not shown; its end: {other:?}")),
             }
         }
-        let strangers: Vec<String> = shown.iter().filter(|id| !self.held.contains_key(*id)).cloned().collect();
+        let strangers: Vec<String> =
+            shown.iter().filter(|id| !self.held.contains_key(*id)).cloned().collect();
         for id in strangers {
             self.violation(format!("job `{}` shows `{id}`, which nobody was told of", self.job));
         }
@@ -203,7 +205,10 @@ impl Client {
     fn note_revision(&mut self, answer: &Answer) {
         let Some(revision) = answer.revision.filter(|_| !answer.replayed) else { return };
         if revision < self.revision {
-            self.violation(format!("client {} saw revision {} after {}", self.number, revision, self.revision));
+            self.violation(format!(
+                "client {} saw revision {} after {}",
+                self.number, revision, self.revision
+            ));
         }
         self.revision = self.revision.max(revision);
     }

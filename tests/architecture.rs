@@ -115,7 +115,9 @@ impl Source {
 
     fn is_test(&self) -> bool {
         let name = self.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        name == "tests" || name.ends_with("_tests") || self.path.components().any(|part| part.as_os_str() == "tests")
+        name == "tests"
+            || name.ends_with("_tests")
+            || self.path.components().any(|part| part.as_os_str() == "tests")
     }
 
     /// Lines of code with their numbers, comments taken out.
@@ -159,7 +161,8 @@ fn a_room_uses_only_the_rooms_below_it() {
                 let forbidden = other != room && !allowed.contains(&other);
                 let grouped = line.contains("crate::{") && line.contains(&format!("{other}::"));
                 if forbidden && (line.contains(&format!("crate::{other}")) || grouped) {
-                    findings.push(format!("{}:{number}: `{room}` may not use `{other}`", source.path.display()));
+                    findings
+                        .push(format!("{}:{number}: `{room}` may not use `{other}`", source.path.display()));
                 }
             }
         }
@@ -225,7 +228,8 @@ fn every_file_says_what_it_is_and_stays_readable() {
 #[test]
 fn nothing_is_left_for_later_and_only_the_printer_prints() {
     // Split so that this file does not find itself.
-    let left_over = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["todo", "!("].concat(), ["dbg", "!("].concat()];
+    let left_over =
+        [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["todo", "!("].concat(), ["dbg", "!("].concat()];
     let ignored = ["#[ign", "ore"].concat();
     let mut findings = Vec::new();
     for source in ["src", "tests", "chaos", "benches"].into_iter().flat_map(sources_below) {
@@ -234,7 +238,8 @@ fn nothing_is_left_for_later_and_only_the_printer_prints() {
                 findings.push(format!("{}:{}: left over", source.path.display(), index + 1));
             }
         }
-        let prints = source.path.starts_with("src") && !source.is_test() && !source.path.ends_with("cli/printer.rs");
+        let prints =
+            source.path.starts_with("src") && !source.is_test() && !source.path.ends_with("cli/printer.rs");
         for (number, line) in source.code_lines().filter(|_| prints) {
             if ["println!(", "eprintln!(", "print!(", "eprint!("].iter().any(|print| line.contains(print)) {
                 findings.push(format!("{}:{number}: prints outside `cli/printer.rs`", source.path.display()));

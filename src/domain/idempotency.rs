@@ -114,6 +114,23 @@ impl IdempotencyTable {
     }
 }
 
+impl IdempotencyTable {
+    /// Whether what is kept beside the answers agrees with them; names the first thing that does not.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let weight: u64 = self.iter().map(Remembered::weight).sum();
+        if weight != self.weight {
+            return Err(format!("the remembered answers weigh {weight}, not {}", self.weight));
+        }
+        let is_found = |(order, remembered): (&u64, &Arc<Remembered>)| {
+            self.by_key.get(&remembered.request.key) == Some(order)
+        };
+        if self.by_key.len() != self.by_order.len() || !self.by_order.iter().all(is_found) {
+            return Err("a remembered answer is not found under its key".to_owned());
+        }
+        Ok(())
+    }
+}
+
 /// Only the answers and their order count, not how they are numbered.
 impl PartialEq for IdempotencyTable {
     fn eq(&self, other: &Self) -> bool {

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
+use std::iter::FlatMap;
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
@@ -72,7 +73,7 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
 
     /// Puts `value` under `key`; gives back what was there.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
-        let Some(bound) = self.bound_for(&key) else {
+        let Some(bound) = self.lowered_bound_for(&key) else {
             self.chunks.insert(key.clone(), Arc::new(vec![(key, value)]));
             self.len += 1;
             return None;
@@ -171,11 +172,20 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
             .take_while(move |(key, _)| is_within(key))
     }
 
-    /// Under which bound the chunk stands that holds `key`, or would hold it. `None` if the map is empty. Lowers the
-    /// answer to the first chunk if `key` is below all.
+    /// The bound of the chunk that holds `key` if any does: the last that is not above it.
     fn bound_for(&self, key: &K) -> Option<K> {
-        let at_or_below = self.chunks.range(..=key).next_back().map(|(bound, _)| bound.clone());
-        at_or_below.or_else(|| self.chunks.first_key_value().map(|(bound, _)| bound.clone()))
+        self.chunks.range(..=key).next_back().map(|(bound, _)| bound.clone())
+    }
+
+    /// As [`Self::bound_for`]; but if `key` is below all, the first chunk gets it as its bound. `None` if there is no
+    /// chunk.
+    fn lowered_bound_for(&mut self, key: &K) -> Option<K> {
+        if let Some(bound) = self.bound_for(key) {
+            return Some(bound);
+        }
+        let (_, first) = self.chunks.pop_first()?;
+        self.chunks.insert(key.clone(), first);
+        Some(key.clone())
     }
 
     /// Joins the small chunk under `bound` with a neighbour, or drops it if it is empty.
@@ -207,11 +217,11 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
 
 /// The entries of a [`SharedMap`] in order.
 pub struct Iter<'a, K, V> {
-    entries:
-        std::iter::FlatMap<Chunks<'a, K, V>, &'a Chunk<K, V>, fn(&'a Arc<Chunk<K, V>>) -> &'a Chunk<K, V>>,
+    entries: FlatMap<Chunks<'a, K, V>, &'a Chunk<K, V>, Opened<'a, K, V>>,
 }
 
 type Chunks<'a, K, V> = btree_map::Values<'a, K, Arc<Chunk<K, V>>>;
+type Opened<'a, K, V> = fn(&'a Arc<Chunk<K, V>>) -> &'a Chunk<K, V>;
 
 impl<'a, K, V> Iterator for Iter<'a, K, V> {
     type Item = (&'a K, &'a V);

@@ -84,7 +84,8 @@ async fn wait_for_another_leader(drill: &Drill, sleeping: usize) {
     loop {
         let document = super::cluster_document(&mut caller).await;
         let leader = document["leader_id"].as_u64();
-        let of_sleeper = document["members"].as_array().into_iter().flatten().find(|m| m["api_addr"] == asleep.as_str());
+        let of_sleeper =
+            document["members"].as_array().into_iter().flatten().find(|m| m["api_addr"] == asleep.as_str());
         if leader.is_some() && of_sleeper.is_some_and(|member| member["node_id"].as_u64() != leader) {
             return;
         }

@@ -18,9 +18,11 @@ async fn a_node_is_replaced_by_a_new_one_under_load() {
     let new_addr = drill.cluster.servers[new].api_addr.clone();
     let mut caller = Caller::new(&drill.cluster.api_addrs(), leader);
     let new_id = wait_for_member(&mut caller, &new_addr, "learner").await;
-    must(&mut caller, ("POST", &format!("/v1/cluster/members/{new_id}/promote")), "promote", &Value::Null).await;
+    must(&mut caller, ("POST", &format!("/v1/cluster/members/{new_id}/promote")), "promote", &Value::Null)
+        .await;
     wait_for_member(&mut caller, &new_addr, "voter").await;
-    let old_id = member(&cluster_document(&mut caller).await, &drill.cluster.servers[old].api_addr).unwrap().0;
+    let old_id =
+        member(&cluster_document(&mut caller).await, &drill.cluster.servers[old].api_addr).unwrap().0;
     must(&mut caller, ("DELETE", &format!("/v1/cluster/members/{old_id}")), "remove", &Value::Null).await;
     drill.cluster.kill(old);
     drill.wait_for_acknowledgements(100).await;
@@ -45,8 +47,10 @@ async fn a_wiped_disk_does_not_come_back_under_its_old_id() {
     let new_addr = drill.cluster.servers[new].api_addr.clone();
     let mut caller = Caller::new(&drill.cluster.api_addrs(), 0);
     let new_id = wait_for_member(&mut caller, &new_addr, "learner").await;
-    must(&mut caller, ("POST", &format!("/v1/cluster/members/{new_id}/promote")), "promote", &json!(null)).await;
-    let gone = member(&cluster_document(&mut caller).await, &drill.cluster.servers[follower].api_addr).unwrap().0;
+    must(&mut caller, ("POST", &format!("/v1/cluster/members/{new_id}/promote")), "promote", &json!(null))
+        .await;
+    let gone =
+        member(&cluster_document(&mut caller).await, &drill.cluster.servers[follower].api_addr).unwrap().0;
     must(&mut caller, ("DELETE", &format!("/v1/cluster/members/{gone}")), "remove", &json!(null)).await;
     drill.end().await;
 }
