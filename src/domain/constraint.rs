@@ -59,6 +59,14 @@ impl Constraint {
     pub fn admits(&self, id: &TaskManagerId, labels: &Labels) -> bool {
         match self {
             Self::TaskManager(wanted) => wanted == id,
+            Self::SpreadBy { .. } | Self::Label { .. } => self.admits_labels(labels),
+        }
+    }
+
+    /// As [`Constraint::admits`], as far as the labels tell: a constraint that names a TaskManager does not refuse here.
+    pub fn admits_labels(&self, labels: &Labels) -> bool {
+        match self {
+            Self::TaskManager(_) => true,
             Self::SpreadBy { label, .. } => labels.contains_key(label),
             Self::Label { label, operator, values } => {
                 let value = labels.get(label);

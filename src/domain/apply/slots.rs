@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use super::Transaction;
 use crate::domain::allocation::{Allocation, AllocationPhase, EndReason, EndedAllocation};
-use crate::domain::check;
+use crate::domain::check::{self, Room};
 use crate::domain::command::Placement;
 use crate::domain::event::Event;
 use crate::domain::ids::{AllocationId, JobId, RequirementName, TaskManagerId};
 use crate::domain::indexes::PendingLine;
 use crate::domain::job::{Job, RequirementState};
 use crate::domain::limits;
-use crate::domain::outcome::{RefusalReason, StaleDecision};
+use crate::domain::outcome::StaleDecision;
 use crate::domain::resources::ResourceProfile;
 use crate::domain::task_manager::{Condition, TaskManager};
 
@@ -29,6 +29,7 @@ pub(super) struct PlannedSlot {
 /// What earlier placements of the same command leave of a TaskManager.
 struct Remainder {
     free: ResourceProfile,
+    slots_used: u32,
     next_index: u32,
 }
 
@@ -47,15 +48,9 @@ impl Transaction<'_> {
         for Placement { task_manager: id, epoch } in placements {
             let task_manager = self.state.task_managers.get(id).filter(|found| found.epoch == *epoch);
             let task_manager = task_manager.ok_or(StaleDecision::TaskManager)?;
-            let remainder = remainders
-                .entry(id)
-                .or_insert_with(|| Remainder { free: task_manager.free.clone(), next_index: 0 });
-            let profile = plan_slot(task_manager, remainder, wanted)?;
-            used = check::queue_admits(queue, &used, &profile.1).map_err(|reason| match reason {
-                RefusalReason::QueueStopped => StaleDecision::QueueStopped,
-                _ => StaleDecision::QueueMaximum,
-            })?;
-            let (slot_index, profile) = profile;
+            let remainder = remainders.entry(id).or_insert_with(|| Remainder::of(task_manager));
+            let (slot_index, profile) = plan_slot(task_manager, remainder, wanted)?;
+            used = check::queue_admits(queue, &used, &profile).map_err(check::stale_decision)?;
             planned.push(PlannedSlot { task_manager: id.clone(), slot_index, profile: Arc::new(profile) });
         }
         Ok(planned)
@@ -240,15 +235,25 @@ pub(super) fn wait_from(
     }
 }
 
+impl Remainder {
+    fn of(task_manager: &TaskManager) -> Self {
+        let Room { slots_used, free, .. } = Room::of(task_manager);
+        Self { free: free.clone(), slots_used, next_index: 0 }
+    }
+}
+
 fn plan_slot(
     task_manager: &TaskManager,
     remainder: &mut Remainder,
     wanted: Option<&ResourceProfile>,
 ) -> Result<(u32, ResourceProfile), StaleDecision> {
-    let profile = check::effective_profile(task_manager, wanted).map_err(|_| StaleDecision::Resources)?;
-    check::accepts(task_manager, &remainder.free, &profile)?;
-    let slot_index = task_manager.lowest_free_index(remainder.next_index).ok_or(StaleDecision::Slot)?;
-    remainder.next_index = slot_index.saturating_add(1);
-    remainder.free = remainder.free.checked_sub(&profile).ok_or(StaleDecision::Resources)?;
+    let Remainder { free, slots_used, next_index } = remainder;
+    let room = Room { offer: &task_manager.offer, slots_used: *slots_used, free };
+    let profile =
+        check::accepts(task_manager.condition, room, wanted).map_err(check::stale_decision)?.clone();
+    let slot_index = task_manager.lowest_free_index(*next_index).ok_or(StaleDecision::Slot)?;
+    *next_index = slot_index.saturating_add(1);
+    *slots_used = slots_used.saturating_add(1);
+    *free = free.checked_sub(&profile).ok_or(StaleDecision::Resources)?;
     Ok((slot_index, profile))
 }
