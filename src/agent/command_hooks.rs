@@ -50,9 +50,16 @@ impl Hooks for CommandHooks {
 }
 
 impl CommandHooks {
-    async fn run(&self, hook: &'static str, command: &str, work: &Work, reason: &str) -> Result<(), HookFailure> {
+    async fn run(
+        &self,
+        hook: &'static str,
+        command: &str,
+        work: &Work,
+        reason: &str,
+    ) -> Result<(), HookFailure> {
         let failed = |problem: String| HookFailure(format!("the {hook} command {problem}"));
-        let mut child = self.spawn(command, work, reason).map_err(|error| failed(format!("did not start: {error}")))?;
+        let mut child =
+            self.spawn(command, work, reason).map_err(|error| failed(format!("did not start: {error}")))?;
         let group = KillOnDrop::of(&child);
         let allocation = work.allocation_id.to_string();
         if let Some(stdin) = child.stdin.take() {
@@ -65,7 +72,9 @@ impl CommandHooks {
             tokio::spawn(log_lines(stderr, hook, allocation));
         }
         let status = match tokio::time::timeout(self.time_limit, child.wait()).await {
-            Err(_elapsed) => return Err(failed(format!("took longer than {:?} and was killed", self.time_limit))),
+            Err(_elapsed) => {
+                return Err(failed(format!("took longer than {:?} and was killed", self.time_limit)));
+            }
             Ok(Err(error)) => return Err(failed(format!("can not be waited for: {error}"))),
             Ok(Ok(status)) => status,
         };

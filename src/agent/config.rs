@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::api::RegisterTaskManager;
+use crate::api::task_managers::RegisterTaskManager;
 
 /// The configuration of one agent.
 #[derive(Debug, Clone)]

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::api::Profile;
+use crate::api::allocations::{Allocation, AllocationState};
+use crate::api::resources::Profile;
 
 /// One allocation that this TaskManager should run.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,20 @@ pub struct Work {
     pub confirmed: bool,
     /// The allocation as the API shows it.
     pub document: Arc<serde_json::Value>,
+}
+
+impl From<&Allocation> for Work {
+    fn from(allocation: &Allocation) -> Self {
+        Self {
+            allocation_id: allocation.allocation_id.0,
+            job_id: allocation.job_id.to_string(),
+            slot_index: allocation.slot_index,
+            fencing_token: allocation.fencing_token.0,
+            profile: allocation.profile.clone(),
+            confirmed: allocation.state == AllocationState::Active,
+            document: Arc::new(serde_json::to_value(allocation).expect("a shape of the API is always JSON")),
+        }
+    }
 }
 
 /// Why the work of a slot is stopped. The names are part of the contract with hooks.

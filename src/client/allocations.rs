@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::call::Client;
 use super::error::ClientError;
 use super::request::{Method, Request, Target};
-use crate::api::{
-    Allocation, AllocationDetails, AllocationRequest, AllocationState, AllocationsGranted, Page, Release, Released,
+use crate::api::Page;
+use crate::api::allocations::{
+    Allocation, AllocationDetails, AllocationRequest, AllocationState, AllocationsGranted, Release, Released,
 };
 
 /// Which allocations to list, and which page of them.

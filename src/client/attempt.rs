@@ -2,7 +2,7 @@
 //!
 //! Promises: every end of a try is one `Verdict`, and each verdict says whether the request may have been carried out.
 //! Must not: decide about repeating; `call` does. The HTTP library is named here and nowhere else.
-//! Tested in `client/tests.rs` and below.
+//! Tested in `client/tests/mod.rs` and below.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use reqwest::header::{HeaderMap, HeaderName};
 
 use super::error::Failure;
 use super::request::{Method, Request};
-use crate::api::Problem;
+use crate::api::{Problem, headers};
 
 /// The largest answer that is read. Beyond it the try counts as broken.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -22,6 +22,14 @@ pub(super) struct Told {
     pub(super) revision: Option<u64>,
     pub(super) leader: Option<u64>,
     pub(super) node: Option<u64>,
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(super) struct Exchanged {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
 }
 
 /// How a try ended.
@@ -70,7 +78,7 @@ impl Transport {
         Self { http }
     }
 
-    /// Sends `request` to `server` and waits at most `timeout` for the whole answer.
+    /// Sends `request` to `server`, waits at most `timeout` for the whole answer, and judges it.
     pub(super) async fn attempt(
         &self,
         server: &str,
@@ -78,9 +86,23 @@ impl Transport {
         key: Option<&str>,
         timeout: Duration,
     ) -> Verdict {
+        match self.exchange(server, request, key, timeout).await {
+            Ok(Exchanged { status, headers, body }) => judge(server, status, &headers, body),
+            Err(trouble) => Verdict::Again(trouble),
+        }
+    }
+
+    /// Sends `request` to `server` and waits at most `timeout` for the whole answer, whatever it is.
+    pub(super) async fn exchange(
+        &self,
+        server: &str,
+        request: &Request,
+        key: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Exchanged, Trouble> {
         let mut builder = self.http.request(method_of(request.method), format!("{server}{}", request.target));
         if let Some(key) = key {
-            builder = builder.header("idempotency-key", key);
+            builder = builder.header(headers::IDEMPOTENCY_KEY, key);
         }
         if let Some(body) = &request.body {
             builder = builder.header("content-type", "application/json").body(body.clone());
@@ -89,12 +111,12 @@ impl Transport {
             let response = builder.send().await?;
             let (status, headers) = (response.status().as_u16(), response.headers().clone());
             let body = read_body(response).await?;
-            Ok::<_, ExchangeError>((status, headers, body))
+            Ok::<_, ExchangeError>(Exchanged { status, headers, body })
         };
         match tokio::time::timeout(timeout, exchange).await {
-            Err(_elapsed) => Verdict::Again(trouble(Failure::Timeout { server: server.to_owned() }, true)),
-            Ok(Err(error)) => Verdict::Again(network_trouble(server, &error)),
-            Ok(Ok((status, headers, body))) => judge(server, status, &headers, body),
+            Err(_elapsed) => Err(trouble(Failure::Timeout { server: server.to_owned() }, true)),
+            Ok(Err(error)) => Err(network_trouble(server, &error)),
+            Ok(Ok(exchanged)) => Ok(exchanged),
         }
     }
 }
@@ -188,14 +210,20 @@ fn foreign_answer(server: &str, status: u16, headers: &HeaderMap, body: &[u8]) -
     let failure = Failure::Foreign { server: server.to_owned(), status, problem: text };
     if matches!(status, 408 | 429 | 500..) {
         let retry_after = retry_after_of(headers);
-        return Verdict::Again(Trouble { failure, retry_after, may_be_done: status != 429, server_failed: true });
+        return Verdict::Again(Trouble {
+            failure,
+            retry_after,
+            may_be_done: status != 429,
+            server_failed: true,
+        });
     }
     Verdict::Unreadable(failure)
 }
 
 fn redirected(server: &str, headers: &HeaderMap) -> Verdict {
     let location = headers.get("location").and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let address = location.strip_prefix("http://").map(|rest| rest.split(['/', '?', '#']).next().unwrap_or(rest));
+    let address =
+        location.strip_prefix("http://").map(|rest| rest.split(['/', '?', '#']).next().unwrap_or(rest));
     match address.map(super::options::normalized_address) {
         Some(Ok(address)) => Verdict::Elsewhere { address },
         _ => Verdict::Unreadable(Failure::Redirection {
@@ -205,15 +233,11 @@ fn redirected(server: &str, headers: &HeaderMap) -> Verdict {
     }
 }
 
-fn told_by(headers: &HeaderMap) -> Told {
+fn told_by(received: &HeaderMap) -> Told {
     let number = |name: &'static str| {
-        headers.get(HeaderName::from_static(name)).and_then(|value| value.to_str().ok()?.parse().ok())
+        received.get(HeaderName::from_static(name)).and_then(|value| value.to_str().ok()?.parse().ok())
     };
-    Told {
-        revision: number("slotkeeper-revision"),
-        leader: number("slotkeeper-leader"),
-        node: number("slotkeeper-node"),
-    }
+    Told { revision: number(headers::REVISION), leader: number(headers::LEADER), node: number(headers::NODE) }
 }
 
 /// `Retry-After` in seconds; the form with a date is not used by the API.

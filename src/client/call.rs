@@ -2,7 +2,7 @@
 //!
 //! Promises: all tries of a write carry one idempotency key; a call ends at its deadline at the latest; an error says
 //! `Unavailable` only if no try can have been carried out, else `OutcomeUnknown`. Must not: know resources; they have a
-//! file each. Tested in `client/tests.rs`.
+//! file each. Tested in `client/tests/mod.rs`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::attempt::{Told, Transport, Trouble, Verdict};
+use super::attempt::{Exchanged, Told, Transport, Trouble, Verdict};
 use super::backoff::Backoff;
 use super::error::{ClientError, Failure};
 use super::options::{ClientOptions, Seams, ServerAddressError, normalized_address};
@@ -54,7 +54,10 @@ impl Client {
     /// If there is no server or an address is not one.
     pub fn new(options: ClientOptions, seams: Seams) -> Result<Self, ServerAddressError> {
         if options.servers.is_empty() {
-            return Err(ServerAddressError { address: String::new(), problem: "at least one server is needed" });
+            return Err(ServerAddressError {
+                address: String::new(),
+                problem: "at least one server is needed",
+            });
         }
         let addresses: Vec<String> =
             options.servers.iter().map(|text| normalized_address(text)).collect::<Result<_, _>>()?;
@@ -139,15 +142,15 @@ impl Client {
         }
     }
 
-    /// Makes one try at the server that calls start at; gives its address too.
-    pub(super) async fn single_attempt(&self, request: &Request) -> (String, Verdict) {
+    /// Makes one try at the server that calls start at, and gives its address and its answer, whatever that is.
+    pub(super) async fn single_exchange(&self, request: &Request) -> (String, Result<Exchanged, Trouble>) {
         let address = {
             let servers = self.servers();
             servers.address(servers.preferred()).to_owned()
         };
         let limit = self.options.try_timeout.min(self.options.deadline);
-        let verdict = self.shared.transport.attempt(&address, request, None, limit).await;
-        (address, verdict)
+        let exchanged = self.shared.transport.exchange(&address, request, None, limit).await;
+        (address, exchanged)
     }
 
     fn key_for_write(&self) -> String {

@@ -6,7 +6,7 @@
 //! another server, under the same idempotency key, so that a planned hand-over fails no call.
 //! Must not: read a clock or draw randomness by itself (both are passed in as [`Seams`]), log, or know about the domain
 //! beyond the shapes of `api`. The HTTP library is named only here.
-//! Tested in `client/tests.rs` against a scripted server on loopback; the pure parts beside their code.
+//! Tested in `client/tests/mod.rs` against a scripted server on loopback; the pure parts beside their code.
 
 mod allocations;
 mod attempt;
@@ -31,7 +31,6 @@ mod tests;
 pub use allocations::AllocationFilter;
 pub use call::Client;
 pub use error::{ClientError, Failure};
-pub use health::Readiness;
 pub use jobs::JobFilter;
 pub use options::{ClientOptions, Seams, ServerAddressError};
 pub use task_managers::TaskManagerFilter;

@@ -5,10 +5,12 @@ use std::time::Duration;
 use super::call::Client;
 use super::error::ClientError;
 use super::request::{Method, Request, Target};
-use crate::api::{
-    AssignedAllocations, Confirm, Confirmed, Drain, DurationText, Heartbeat, HeartbeatAnswer, Page,
-    RegisterTaskManager, TaskManager, TaskManagerChanged, TaskManagerRegistered, TaskManagerState,
+use crate::api::Page;
+use crate::api::task_managers::{
+    AssignedAllocations, Confirm, Confirmed, Drain, Heartbeat, HeartbeatAnswer, RegisterTaskManager,
+    TaskManager, TaskManagerChanged, TaskManagerRegistered, TaskManagerState,
 };
+use crate::api::units::DurationText;
 
 /// Which TaskManagers to list, and which page of them.
 #[derive(Debug, Clone, Default)]
@@ -134,7 +136,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`ClientError`].
-    pub async fn drain_task_manager(&self, id: &str, drain: &Drain) -> Result<TaskManagerChanged, ClientError> {
+    pub async fn drain_task_manager(
+        &self,
+        id: &str,
+        drain: &Drain,
+    ) -> Result<TaskManagerChanged, ClientError> {
         let target = Target::new(&["v1", "task-managers", id, "drain"])?;
         self.call(Request::new(Method::Post, target).with_body(drain)?).await
     }

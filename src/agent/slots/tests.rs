@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Effect, Phase, Registration, Slots, Told};
 use crate::agent::work::{StopReason, Work};
-use crate::api::Profile;
+use crate::api::resources::Profile;
 
 fn id(number: u128) -> Uuid {
     Uuid::from_u128(number)
@@ -76,7 +76,11 @@ fn the_answer_of_another_registration_is_refused() {
     let mut slots = running(vec![work(1, 0)]);
     assert_eq!(slots.told(registration(2, 99), vec![]), Told::Refused);
     slots.disowned(1);
-    assert_eq!(slots.told(registration(1, 99), vec![]), Told::Refused, "between registrations nothing is taken");
+    assert_eq!(
+        slots.told(registration(1, 99), vec![]),
+        Told::Refused,
+        "between registrations nothing is taken"
+    );
     assert_eq!(slots.held(), [id(1)], "work goes on while the TaskManager registers again");
     assert_eq!(slots.registered(registration(1, 5), vec![work(1, 0)]), [], "the same work stays");
 }
