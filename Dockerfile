@@ -24,12 +24,13 @@ RUN echo 'slotkeeper:x:10001:10001:Slotkeeper:/var/lib/slotkeeper:/usr/sbin/nolo
  && echo 'slotkeeper:x:10001:' >> /etc/group \
  && install -d -o 10001 -g 10001 -m 0750 /var/lib/slotkeeper
 ENV PATH=/opt/slotkeeper:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    SLOTKEEPER_DATA_DIR=/var/lib/slotkeeper
+    SLOTKEEPER_DATA_DIR=/var/lib/slotkeeper \
+    SLOTKEEPER_SERVERS=http://127.0.0.1:7400
 EXPOSE 7400 7401
 USER 10001:10001
 STOPSIGNAL SIGTERM
-# `status` asks the servers of SLOTKEEPER_SERVERS (the program's default: port 7400 of this container) and ends with 0
-# only when they serve.
+# `status` asks SLOTKEEPER_SERVERS, which is this container's own server unless an agent is told otherwise, and ends with 0
+# only when it serves.
 HEALTHCHECK --interval=5s --timeout=4s --start-period=15s --retries=6 CMD ["slotkeeper", "status"]
 ENTRYPOINT ["slotkeeper"]
 CMD ["--help"]

@@ -43,7 +43,7 @@ build_image() {
 container_of() {
   docker ps --all --quiet --no-trunc \
     --filter "label=com.docker.compose.project=$SLOTKEEPER_PROJECT" \
-    --filter "label=com.docker.compose.service=$1" | head -n 1
+    --filter "label=com.docker.compose.service=$1" | awk 'NR == 1'
 }
 
 # The containers of the whole project, running or not.
