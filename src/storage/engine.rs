@@ -71,8 +71,10 @@ impl Engine {
             .disk
             .sync_data(&file, &file_path)
             .map_err(|error| StorageError::io("sync", &file_path, &error))?;
-        let (database, values) = open_contained(&options)?;
         let blobs_path = options.directory.join("blobs");
+        // sled removes some of these files when it opens, and with them the sign that something is wrong.
+        refuse_blobs(&blobs_path)?;
+        let (database, values) = open_contained(&options)?;
         let engine = Engine { database, file, file_path, blobs_path, disk: options.disk };
         engine.sync()?;
         engine.sync_names(&options.directory)?;
@@ -124,7 +126,7 @@ impl Engine {
         self.disk
             .sync_data(&self.file, &self.file_path)
             .map_err(|error| StorageError::io("sync", &self.file_path, &error))?;
-        self.refuse_blobs()
+        refuse_blobs(&self.blobs_path)
     }
 
     /// Lets the engine write out what it holds back, so that it does not pile up for the next sync. Makes nothing
@@ -133,21 +135,24 @@ impl Engine {
         self.database.flush().map(drop).map_err(failed)
     }
 
-    fn refuse_blobs(&self) -> Result<(), StorageError> {
-        let mut blobs = fs::read_dir(&self.blobs_path)
-            .map_err(|error| StorageError::io("list", &self.blobs_path, &error))?;
-        match blobs.next() {
-            None => Ok(()),
-            Some(_) => {
-                let detail = format!("{} is not empty", self.blobs_path.display());
-                Err(StorageError::quarantine(Damage::EngineBlobs, detail))
-            }
-        }
-    }
-
     /// Lets go of the engine without the writes and syncs that closing it would do.
     pub(super) fn abandon(self) {
         std::mem::forget(self.database);
+    }
+}
+
+/// The engine keeps large pages in files of their own, which it never syncs: there must be none.
+fn refuse_blobs(directory: &Path) -> Result<(), StorageError> {
+    let mut blobs = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        listing => listing.map_err(|error| StorageError::io("list", directory, &error))?,
+    };
+    match blobs.next() {
+        None => Ok(()),
+        Some(_) => {
+            let detail = format!("{} is not empty", directory.display());
+            Err(StorageError::quarantine(Damage::EngineBlobs, detail))
+        }
     }
 }
 

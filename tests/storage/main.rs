@@ -3,4 +3,6 @@
 //! Each file says what it proves. `store.rs` holds the set-up that they share.
 
 mod basics;
+mod model;
+mod quarantine;
 mod store;
