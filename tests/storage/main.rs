@@ -3,6 +3,8 @@
 //! Each file says what it proves. `store.rs` holds the set-up that they share.
 
 mod basics;
+mod durability;
 mod model;
 mod quarantine;
 mod store;
+mod watched_disk;

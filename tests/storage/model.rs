@@ -191,13 +191,19 @@ impl Run {
         assert_eq!(bounds.last, last.or(self.purged));
         assert_eq!(store.vote(), self.vote);
         let found = store.entries(0, u64::MAX, None).unwrap();
-        assert!(found.iter().eq(self.entries.values()), "{} entries instead of {}", found.len(), self.entries.len());
+        assert!(
+            found.iter().eq(self.entries.values()),
+            "{} entries instead of {}",
+            found.len(),
+            self.entries.len()
+        );
     }
 }
 
 #[test]
 fn a_store_behaves_like_its_model_over_any_steps_and_reopenings() {
-    let cases = std::env::var("SLOTKEEPER_MODEL_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(1000);
+    let cases =
+        std::env::var("SLOTKEEPER_MODEL_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(1000);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let cases = (0..2_u64, prop::collection::vec(steps(), 1..14));
     TestRunner::new(config)

@@ -115,9 +115,11 @@ const PURGE_MARK: [u8; 2] = [1, 2];
 type Case = (&'static str, fn(&Scene), fn(&Damage) -> bool);
 
 const CASES: [Case; 22] = [
-    ("the tip is ahead of the log", |scene| scene.take_back(&scene.middle, "log"), |damage| {
-        matches!(damage, Damage::EntriesLost { first: 9, last: 12 })
-    }),
+    (
+        "the tip is ahead of the log",
+        |scene| scene.take_back(&scene.middle, "log"),
+        |damage| matches!(damage, Damage::EntriesLost { first: 9, last: 12 }),
+    ),
     (
         "the engine was emptied",
         |scene| fs::remove_dir_all(scene.path("log")).unwrap(),
@@ -219,18 +221,26 @@ const CASES: [Case; 22] = [
         |scene| fs::write(scene.path("log/blobs/12345"), b"blob").unwrap(),
         |damage| *damage == Damage::EngineBlobs,
     ),
-    ("the tip is older than the log", |scene| scene.take_back(&scene.early, "tip"), |damage| {
-        *damage == Damage::TipStale
-    }),
-    ("the tip is missing", |scene| fs::remove_file(scene.path("tip")).unwrap(), |damage| {
-        *damage == Damage::TipMissing
-    }),
-    ("the tip is damaged", |scene| fs::write(scene.path("tip"), [0xaa; 8192]).unwrap(), |damage| {
-        *damage == Damage::TipDamaged
-    }),
-    ("the identity is missing", |scene| fs::remove_file(scene.path("identity")).unwrap(), |damage| {
-        *damage == Damage::IdentityMissing
-    }),
+    (
+        "the tip is older than the log",
+        |scene| scene.take_back(&scene.early, "tip"),
+        |damage| *damage == Damage::TipStale,
+    ),
+    (
+        "the tip is missing",
+        |scene| fs::remove_file(scene.path("tip")).unwrap(),
+        |damage| *damage == Damage::TipMissing,
+    ),
+    (
+        "the tip is damaged",
+        |scene| fs::write(scene.path("tip"), [0xaa; 8192]).unwrap(),
+        |damage| *damage == Damage::TipDamaged,
+    ),
+    (
+        "the identity is missing",
+        |scene| fs::remove_file(scene.path("identity")).unwrap(),
+        |damage| *damage == Damage::IdentityMissing,
+    ),
     (
         "the identity is damaged",
         |scene| {
@@ -264,7 +274,8 @@ fn each_kind_of_loss_and_damage_is_named() {
 
 /// Unlike the other tests, does not give a directory a new identity.
 fn open_strictly(home: &Path) -> Result<LogStore, StorageError> {
-    let directory = DataDir::open(home, directory_options(std::sync::Arc::new(slotkeeper::storage::RealDisk)))?;
+    let directory =
+        DataDir::open(home, directory_options(std::sync::Arc::new(slotkeeper::storage::RealDisk)))?;
     LogStore::open(&directory, log_options())
 }
 
@@ -275,7 +286,8 @@ fn a_directory_of_another_cluster_or_node_is_refused() {
     let options = || directory_options(std::sync::Arc::new(slotkeeper::storage::RealDisk));
     let of_cluster = |id| DataDirOptions { expected_cluster: Some(id), ..options() };
     let of_node = |id| DataDirOptions { expected_node: Some(id), ..options() };
-    let refusal = |options| DataDir::open(home.path(), options).err().and_then(|error| error.damage().cloned());
+    let refusal =
+        |options| DataDir::open(home.path(), options).err().and_then(|error| error.damage().cloned());
     assert_eq!(refusal(of_cluster(Uuid::from_u128(9))), Some(Damage::OtherCluster));
     assert_eq!(refusal(of_node(NODE + 1)), Some(Damage::OtherCluster));
     assert_eq!(refusal(of_cluster(CLUSTER)), None);
