@@ -16,12 +16,13 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
 use super::disk::{Disk, RealDisk};
-use super::identity::{self, Identity};
+use super::identity::{self, Identity, StoredIdentity};
 use super::space::{Space, SpaceState};
 use super::tip::{TipFile, TipOwner};
 use super::{Damage, StorageError};
@@ -66,6 +67,8 @@ struct Shared {
     free_space_floor_bytes: Option<u64>,
     incarnation: Uuid,
     identity: Mutex<Option<Identity>>,
+    /// The revision of the durable identity, 0 if there is none.
+    identity_revision: Arc<AtomicU64>,
     /// Dropping the file lets the lock go.
     _lock: File,
 }
@@ -83,11 +86,11 @@ impl DataDir {
         let lock = lock(&path)?;
         sync_directory(options.disk.as_ref(), &path)?;
         refuse_without_space(&options, &path)?;
-        let identity = identity::read_identity(&path)?;
-        let incarnation = match &identity {
-            Some(identity) => {
-                check_expectations(identity, &options)?;
-                identity.incarnation
+        let stored = identity::read_identity(&path)?;
+        let incarnation = match &stored {
+            Some(stored) => {
+                check_expectations(&stored.identity, &options)?;
+                stored.identity.incarnation
             }
             None => incarnation_without_identity(&options, &path)?,
         };
@@ -96,7 +99,8 @@ impl DataDir {
             disk: options.disk,
             free_space_floor_bytes: options.free_space_floor_bytes,
             incarnation,
-            identity: Mutex::new(identity),
+            identity_revision: Arc::new(AtomicU64::new(stored.as_ref().map_or(0, |stored| stored.revision))),
+            identity: Mutex::new(stored.map(|stored| stored.identity)),
             _lock: lock,
         };
         Ok(DataDir { shared: Arc::new(shared) })
@@ -136,7 +140,10 @@ impl DataDir {
             }
             Some(_) => {}
         }
-        identity::write_identity(self.shared.disk.as_ref(), self.path(), identity)?;
+        let revision = self.shared.identity_revision.load(Ordering::Acquire) + 1;
+        let stored = StoredIdentity { identity: identity.clone(), revision };
+        identity::write_identity(self.shared.disk.as_ref(), self.path(), &stored)?;
+        self.shared.identity_revision.store(revision, Ordering::Release);
         *known = Some(identity.clone());
         Ok(())
     }
@@ -155,6 +162,11 @@ impl DataDir {
     /// [`StorageError::Io`] if the file system does not answer.
     pub fn space_state(&self) -> Result<SpaceState, StorageError> {
         Ok(self.space()?.state())
+    }
+
+    /// The revision of the durable identity, for the tip record to repeat.
+    pub(super) fn identity_revision(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.shared.identity_revision)
     }
 
     pub(super) fn disk(&self) -> Arc<dyn Disk> {

@@ -130,7 +130,7 @@ impl Quarantine {
     pub fn advice(&self) -> &'static str {
         match self.damage {
             Damage::OtherCluster => "start the node with the directory that belongs to this cluster",
-            Damage::IdentityMissing | Damage::IdentityDamaged => {
+            Damage::IdentityMissing | Damage::IdentityDamaged | Damage::IdentityStale => {
                 "put the identity file of this very directory back, or replace the node: remove the member, \
                  move this directory away, and join again under a new id"
             }
@@ -163,6 +163,9 @@ pub enum Damage {
     /// The identity or incarnation file cannot be read.
     #[error("the identity of the directory is damaged")]
     IdentityDamaged,
+    /// The identity file is older than the one that the tip record has seen.
+    #[error("the identity of the directory is an old one")]
+    IdentityStale,
     /// The directory, its tip or one of its snapshots belongs to another cluster, node or life.
     #[error("the directory belongs to another cluster or node")]
     OtherCluster,

@@ -2,8 +2,10 @@
 //!
 //! An incarnation is minted when a directory is first used and never changes: a copy or a wiped and refilled
 //! directory can be told from the original. The identity follows when the node has joined a cluster; it contains
-//! the incarnation and replaces its file. Both files are sealed and replaced as a whole. This module only reads and
-//! writes them; what a mismatch means is decided in `directory.rs`. Tested below and in `tests/storage/`.
+//! the incarnation and replaces its file. Both files are sealed and replaced as a whole. Each saved identity has the
+//! next revision, which the tip record repeats, so that an old file in the place of a newer one is noticed. This
+//! module only reads and writes them; what a mismatch means is decided in `directory.rs` and `log.rs`. Tested below
+//! and in `tests/storage/`.
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +29,14 @@ pub struct Identity {
     pub details: Vec<u8>,
 }
 
+/// An identity as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredIdentity {
+    pub(super) identity: Identity,
+    /// Counts the saved identities of the directory, from 1.
+    pub(super) revision: u64,
+}
+
 fn identity_path(directory: &Path) -> PathBuf {
     directory.join("identity")
 }
@@ -35,7 +45,7 @@ fn incarnation_path(directory: &Path) -> PathBuf {
     directory.join("incarnation")
 }
 
-pub(super) fn read_identity(directory: &Path) -> Result<Option<Identity>, StorageError> {
+pub(super) fn read_identity(directory: &Path) -> Result<Option<StoredIdentity>, StorageError> {
     let path = identity_path(directory);
     let Some(content) = atomic_file::read(&path)? else { return Ok(None) };
     codec::open(format::IDENTITY, &content).map(Some).map_err(|error| unreadable(&path, error))
@@ -45,7 +55,7 @@ pub(super) fn read_identity(directory: &Path) -> Result<Option<Identity>, Storag
 pub(super) fn write_identity(
     disk: &dyn Disk,
     directory: &Path,
-    identity: &Identity,
+    identity: &StoredIdentity,
 ) -> Result<(), StorageError> {
     let sealed = codec::seal(format::IDENTITY, identity)
         .map_err(|error| StorageError::refused(format!("the identity cannot be stored: {error}")))?;
@@ -95,8 +105,9 @@ mod tests {
             incarnation: Uuid::from_u128(2),
             details: vec![9],
         };
+        let stored = StoredIdentity { identity, revision: 4 };
         let id = |last| [&[16][..], &[0; 15], &[last]].concat();
-        let golden = [id(1), vec![251, 44, 1], id(2), vec![1, 9]].concat();
-        assert_eq!(codec::encode(&identity).unwrap(), golden);
+        let golden = [id(1), vec![251, 44, 1], id(2), vec![1, 9, 4]].concat();
+        assert_eq!(codec::encode(&stored).unwrap(), golden);
     }
 }

@@ -19,7 +19,7 @@ use super::ledger::Ledger;
 use super::mirror::{Mirror, MirrorStart};
 use super::queue::{Queue, Request};
 use super::record::StoredEntry;
-use super::tip::{TipFile, TipOwner};
+use super::tip::{TipFile, TipHome, TipOwner};
 use super::writer::Writer;
 use super::{Damage, DataDir, StorageError, recovery, watchdog};
 
@@ -123,7 +123,12 @@ impl LogStore {
         let identity = directory
             .identity()
             .ok_or_else(|| StorageError::refused("a log needs a directory with an identity"))?;
-        let mut tip = TipFile::open(directory.path(), directory.disk(), TipOwner::of(&identity))?;
+        let mut tip = TipFile::open(TipHome {
+            directory: directory.path().to_owned(),
+            disk: directory.disk(),
+            owner: TipOwner::of(&identity),
+            identity_revision: directory.identity_revision(),
+        })?;
         refuse_missing_engine(&directory.log_directory(), &tip)?;
         let (engine, values) = Engine::open(EngineOptions {
             directory: directory.log_directory(),

@@ -11,6 +11,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -71,7 +72,19 @@ struct Slot {
     /// Grows by one with each write; its parity is the slot.
     counter: u64,
     owner: TipOwner,
+    /// The revision of the identity that was durable at that time.
+    identity_revision: u64,
     state: TipState,
+}
+
+/// Where the tip file is and what it must agree with.
+#[derive(Debug, Clone)]
+pub(super) struct TipHome {
+    pub(super) directory: PathBuf,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) owner: TipOwner,
+    /// The revision of the durable identity; grows while the file is open.
+    pub(super) identity_revision: Arc<AtomicU64>,
 }
 
 /// The open tip file.
@@ -80,6 +93,7 @@ pub(super) struct TipFile {
     file: File,
     path: PathBuf,
     disk: Arc<dyn Disk>,
+    identity_revision: Arc<AtomicU64>,
     newest: Slot,
 }
 
@@ -97,7 +111,7 @@ impl TipFile {
         };
         let file = File::create(&path).map_err(failed("create"))?;
         file.set_len(FILE_BYTES).map_err(failed("extend"))?;
-        let empty = Slot { counter: 1, owner, state: TipState::default() };
+        let empty = Slot { counter: 1, owner, identity_revision: 0, state: TipState::default() };
         for counter in [0, 1] {
             let slot = encode_slot(&Slot { counter, ..empty });
             disk.write_at(&file, &path, offset_of(counter), &slot).map_err(failed("write"))?;
@@ -107,12 +121,8 @@ impl TipFile {
     }
 
     /// Opens the file and reads its newest slot.
-    pub(super) fn open(
-        directory: &Path,
-        disk: Arc<dyn Disk>,
-        owner: TipOwner,
-    ) -> Result<TipFile, StorageError> {
-        let path = TipFile::path_in(directory);
+    pub(super) fn open(home: TipHome) -> Result<TipFile, StorageError> {
+        let path = TipFile::path_in(&home.directory);
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(|error| {
             if error.kind() == ErrorKind::NotFound {
                 StorageError::quarantine(Damage::TipMissing, path.display().to_string())
@@ -121,11 +131,17 @@ impl TipFile {
             }
         })?;
         let newest = read_newest(&file, &path)?;
-        if newest.owner != owner {
-            let detail = format!("{} names {:?}, the identity is {owner:?}", path.display(), newest.owner);
+        if newest.owner != home.owner {
+            let detail =
+                format!("{} names {:?}, the identity is {:?}", path.display(), newest.owner, home.owner);
             return Err(StorageError::quarantine(Damage::OtherCluster, detail));
         }
-        Ok(TipFile { file, path, disk, newest })
+        let revision = home.identity_revision.load(Ordering::Acquire);
+        if revision < newest.identity_revision {
+            let detail = format!("it has revision {revision}, the tip has seen {}", newest.identity_revision);
+            return Err(StorageError::quarantine(Damage::IdentityStale, detail));
+        }
+        Ok(TipFile { file, path, disk: home.disk, identity_revision: home.identity_revision, newest })
     }
 
     /// Whether the file is there and says that nothing was ever acknowledged.
@@ -149,7 +165,12 @@ impl TipFile {
 
     /// Writes the state into the older slot; durable when this returns.
     pub(super) fn write(&mut self, state: TipState) -> Result<(), StorageError> {
-        let next = Slot { counter: self.newest.counter + 1, owner: self.newest.owner, state };
+        let next = Slot {
+            counter: self.newest.counter + 1,
+            owner: self.newest.owner,
+            identity_revision: self.identity_revision.load(Ordering::Acquire),
+            state,
+        };
         self.disk
             .write_at(&self.file, &self.path, offset_of(next.counter), &encode_slot(&next))
             .map_err(|error| StorageError::io("write", &self.path, &error))?;
@@ -233,9 +254,18 @@ mod tests {
         TipState { sequence, ..TipState::default() }
     }
 
+    fn home(directory: &Path, identity_revision: u64) -> TipHome {
+        TipHome {
+            directory: directory.to_owned(),
+            disk: Arc::new(RealDisk),
+            owner: owner(),
+            identity_revision: Arc::new(AtomicU64::new(identity_revision)),
+        }
+    }
+
     fn written(directory: &Path, states: u64) -> TipFile {
         TipFile::create(directory, Arc::new(RealDisk), owner()).unwrap();
-        let mut tip = TipFile::open(directory, Arc::new(RealDisk), owner()).unwrap();
+        let mut tip = TipFile::open(home(directory, 1)).unwrap();
         for sequence in 1..=states {
             tip.write(state(sequence)).unwrap();
         }
@@ -243,7 +273,7 @@ mod tests {
     }
 
     fn reopened(directory: &Path) -> Result<u64, StorageError> {
-        TipFile::open(directory, Arc::new(RealDisk), owner()).map(|tip| tip.state().sequence)
+        TipFile::open(home(directory, 1)).map(|tip| tip.state().sequence)
     }
 
     #[test]
@@ -251,12 +281,21 @@ mod tests {
         let position = Position { index: 5, term: 6, chain: ChainHash([7; 16]) };
         let state =
             TipState { sequence: 4, vote: Some(ChainHash([8; 16])), last: Some(position), purged: None };
-        let bytes = encode_slot(&Slot { counter: 9, owner: owner(), state });
+        let bytes = encode_slot(&Slot { counter: 9, owner: owner(), identity_revision: 10, state });
         assert_eq!(bytes.len(), SLOT_BYTES);
         let id = |last| [&[16][..], &[0; 15], &[last]].concat();
-        let fields =
-            [vec![9], id(1), vec![2], id(3), vec![4, 1], vec![8; 16], vec![1, 5, 6], vec![7; 16], vec![0]]
-                .concat();
+        let fields = [
+            vec![9],
+            id(1),
+            vec![2],
+            id(3),
+            vec![10, 4, 1],
+            vec![8; 16],
+            vec![1, 5, 6],
+            vec![7; 16],
+            vec![0],
+        ]
+        .concat();
         assert_eq!(&bytes[ENVELOPE_BYTES..ENVELOPE_BYTES + 2], (fields.len() as u16).to_le_bytes());
         assert_eq!(&bytes[ENVELOPE_BYTES + 2..ENVELOPE_BYTES + 2 + fields.len()], fields);
     }
@@ -284,6 +323,20 @@ mod tests {
         assert_eq!(reopened(directory.path()).unwrap_err().damage(), Some(&Damage::TipDamaged));
         std::fs::remove_file(TipFile::path_in(directory.path())).unwrap();
         assert_eq!(reopened(directory.path()).unwrap_err().damage(), Some(&Damage::TipMissing));
+    }
+
+    #[test]
+    fn an_identity_older_than_the_tip_is_refused_and_a_newer_one_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut tip = written(directory.path(), 1);
+        tip.identity_revision.store(2, Ordering::Release);
+        tip.write(state(2)).unwrap();
+        let damage = |revision| {
+            TipFile::open(home(directory.path(), revision)).err().and_then(|error| error.damage().cloned())
+        };
+        assert_eq!(damage(1), Some(Damage::IdentityStale));
+        assert_eq!(damage(2), None);
+        assert_eq!(damage(3), None);
     }
 
     #[test]

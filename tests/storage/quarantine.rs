@@ -8,7 +8,7 @@ use std::path::Path;
 
 use slotkeeper::codec::ENVELOPE_BYTES;
 use slotkeeper::storage::{
-    Damage, DataDir, DataDirOptions, LogStore, SnapshotId, SnapshotStore, StorageError,
+    Damage, DataDir, DataDirOptions, Identity, LogStore, SnapshotId, SnapshotStore, StorageError,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -114,7 +114,7 @@ const PURGE_MARK: [u8; 2] = [1, 2];
 /// What was done, and how to recognise the answer.
 type Case = (&'static str, fn(&Scene), fn(&Damage) -> bool);
 
-const CASES: [Case; 22] = [
+const CASES: [Case; 23] = [
     (
         "the tip is ahead of the log",
         |scene| scene.take_back(&scene.middle, "log"),
@@ -250,6 +250,19 @@ const CASES: [Case; 22] = [
         },
         |damage| *damage == Damage::IdentityDamaged,
     ),
+    (
+        "the identity is an old one",
+        |scene| {
+            let old = fs::read(scene.path("identity")).unwrap();
+            let home = directory(scene.home.path());
+            let newer = Identity { details: b"newer".to_vec(), ..home.identity().unwrap() };
+            home.save_identity(&newer).unwrap();
+            drop(home);
+            scene.live(|store| store.vote_now(b"vote 3").unwrap());
+            fs::write(scene.path("identity"), old).unwrap();
+        },
+        |damage| *damage == Damage::IdentityStale,
+    ),
 ];
 
 #[test]
@@ -302,10 +315,8 @@ fn the_tip_of_another_directory_is_refused() {
         ..directory_options(std::sync::Arc::new(slotkeeper::storage::RealDisk))
     };
     let stranger = DataDir::open(other.path(), options).unwrap();
-    let identity = slotkeeper::storage::Identity {
-        incarnation: stranger.incarnation(),
-        ..directory(home.home.path()).identity().unwrap()
-    };
+    let identity =
+        Identity { incarnation: stranger.incarnation(), ..directory(home.home.path()).identity().unwrap() };
     stranger.save_identity(&identity).unwrap();
     fs::copy(other.path().join("tip"), home.path("tip")).unwrap();
     let error = open(home.home.path()).err().unwrap();
