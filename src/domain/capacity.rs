@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use super::constraint::Labels;
 use super::ids::TaskManagerId;
+use super::resources::ResourceProfile;
 use super::task_manager::{Condition, Offer, TaskManager};
 
 pub use groups::{Group, Groups};
@@ -173,6 +174,18 @@ impl Capacity {
         &self.full
     }
 
+    /// How many slots for `wanted` there is room for at most, counted up to `enough`.
+    pub fn slots_possible(&self, wanted: Option<&ResourceProfile>, enough: u32) -> u32 {
+        let mut possible = 0_u32;
+        for (shape, group) in self.open.iter() {
+            possible = possible.saturating_add(shape.slots_possible(wanted).saturating_mul(group.len()));
+            if possible >= enough {
+                break;
+            }
+        }
+        possible
+    }
+
     /// All sets of labels that some TaskManager has, in order.
     pub fn label_sets(&self) -> impl Iterator<Item = &Shared<Labels>> {
         self.labels.iter()
@@ -230,7 +243,6 @@ mod tests {
     use crate::domain::ids::{
         AllocationId, Epoch, Generation, LogicalTime, Name, Revision, TaskManagerSession,
     };
-    use crate::domain::resources::ResourceProfile;
 
     fn cpu(cpu_millis: u64) -> ResourceProfile {
         let mut profile = ResourceProfile::default();
