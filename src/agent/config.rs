@@ -1,9 +1,12 @@
 //! What an agent is told about itself.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::api::task_managers::RegisterTaskManager;
+use crate::client::Client;
+use crate::clock::Clock;
 
 /// The configuration of one agent.
 #[derive(Debug, Clone)]
@@ -34,4 +37,15 @@ impl AgentConfig {
 /// A session id from 128 random bits: chosen once per process, so that the cluster can tell a restart from a repetition.
 pub fn new_session_id(random: impl Fn() -> u64) -> String {
     format!("{:016x}{:016x}", random(), random())
+}
+
+/// What an agent does not have of its own.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The way to the cluster.
+    pub client: Client,
+    /// The clock that leases are measured with.
+    pub clock: Arc<dyn Clock>,
+    /// 64 random bits at each call, for jitter.
+    pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
 }

@@ -6,14 +6,23 @@
 //! when its question was sent. `docs/agent.md` and `docs/fencing.md` say why.
 //! Tested in `agent/slots/tests.rs` (decisions) and `tests/agent/` (against a scripted server).
 
+mod actor;
 mod command_hooks;
 mod config;
+mod contact;
+mod handle;
 mod hooks;
 mod lease;
+mod message;
+mod runner;
 mod slots;
+mod socket;
+mod view;
 mod work;
 
 pub use command_hooks::CommandHooks;
-pub use config::{AgentConfig, new_session_id};
+pub use config::{AgentConfig, Surroundings, new_session_id};
+pub use handle::{Agent, AgentEnd, AgentHandle, AgentStartError};
 pub use hooks::{HookFailure, Hooks, NoHooks};
+pub use view::{AgentState, AgentView, SlotState, SlotView};
 pub use work::{StopReason, Work};

@@ -22,5 +22,7 @@ pub mod settings;
 pub mod task_managers;
 pub mod units;
 
+/// The ids that the shapes are made of, for users of the shapes.
+pub use crate::domain::ids;
 pub use pages::Page;
 pub use problem::{Problem, ProblemCode};

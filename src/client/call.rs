@@ -78,6 +78,14 @@ impl Client {
         Self { options: Arc::new(options), ..self.clone() }
     }
 
+    /// The same client with other limits for each call as a whole and for each of its tries.
+    #[must_use]
+    pub fn with_limits(&self, deadline: Duration, try_timeout: Duration) -> Self {
+        let mut options = ClientOptions::clone(&self.options).with_deadline(deadline);
+        options.try_timeout = try_timeout.min(deadline);
+        Self { options: Arc::new(options), ..self.clone() }
+    }
+
     /// The same client with this idempotency key for its writes, in place of a new random one for each. For repeating
     /// one call whose outcome was not known; a second, different write under it is refused.
     #[must_use]
