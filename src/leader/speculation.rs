@@ -1,0 +1,165 @@
+//! The leader's own copy of the state, ahead of the applied one, and the round that is being decided on it.
+//!
+//! What it promises: what is decided is applied to the copy at once, so that later requests of the round, and the next
+//! round, see it; the sealed round gives every replica exactly what it gave the copy. A round that decided nothing
+//! leaves the copy untouched. What it must not do: plan, or wait for anything.
+
+use bytes::Bytes;
+
+use super::keeper::Touched;
+use super::queue::Asker;
+use crate::domain::{
+    Applied, Batch, ChainHash, Event, KeyedCommand, LogicalTime, Outcome, Record, Revision, RoundInProgress,
+    SessionNumber, State,
+};
+use crate::replica;
+
+/// The copy.
+#[derive(Debug)]
+pub(super) struct Speculation {
+    state: State,
+    session: SessionNumber,
+    /// Bytes of a sealed round without commands.
+    empty_bytes: usize,
+}
+
+/// Where an answer comes from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// The command of this position in the round.
+    Command(usize),
+    /// An answer that was given before, or that is not the state's; it waits for the round that it may rest on.
+    Given(Outcome),
+}
+
+/// Who waits for a round, and for what of it.
+#[derive(Debug)]
+pub(super) struct Awaiting {
+    pub(super) source: Source,
+    pub(super) asker: Asker,
+}
+
+/// Bounds of a round.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RoundLimits {
+    pub(super) bytes: usize,
+    pub(super) commands: usize,
+}
+
+/// A round that is being decided.
+#[derive(Debug)]
+pub(super) struct Draft {
+    at: LogicalTime,
+    limits: RoundLimits,
+    progress: Option<RoundInProgress>,
+    commands: Vec<KeyedCommand>,
+    bytes: usize,
+    awaiting: Vec<Awaiting>,
+}
+
+/// A command and how many bytes it adds to a round.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) keyed: KeyedCommand,
+    bytes: usize,
+}
+
+/// A round that is decided.
+#[derive(Debug)]
+pub(super) struct SealedRound {
+    pub(super) payload: Bytes,
+    pub(super) commands: usize,
+    pub(super) decided: Decided,
+}
+
+/// What a round must give when it is applied, and who waits for it.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) revision: Revision,
+    pub(super) chain: ChainHash,
+    pub(super) touched: Touched,
+    pub(super) awaiting: Vec<Awaiting>,
+}
+
+impl Draft {
+    /// An empty round with the stamp `at`.
+    pub(super) fn new(at: LogicalTime, limits: RoundLimits) -> Self {
+        Self { at, limits, progress: None, commands: Vec::new(), bytes: 0, awaiting: Vec::new() }
+    }
+
+    /// Whether `measured` still goes into this round. The first command always does.
+    pub(super) fn has_room(&self, measured: &Measured) -> bool {
+        self.commands.is_empty()
+            || (self.commands.len() < self.limits.commands
+                && self.bytes + measured.bytes <= self.limits.bytes)
+    }
+
+    /// Whether commands of common sizes still go into this round, with room left for what is larger.
+    pub(super) fn is_roomy(&self) -> bool {
+        self.commands.len() < self.limits.commands && self.bytes < self.limits.bytes / 2
+    }
+
+    /// Lets `asker` wait for this round with an answer that is known already.
+    pub(super) fn ride(&mut self, asker: Asker, outcome: Outcome) {
+        if !asker.claim() {
+            return;
+        }
+        self.awaiting.push(Awaiting { source: Source::Given(outcome), asker });
+    }
+
+    /// What has changed in this round so far.
+    pub(super) fn events(&self) -> &[Event] {
+        self.progress.as_ref().map_or(&[], RoundInProgress::events)
+    }
+}
+
+impl Speculation {
+    /// A copy for rounds of `session`.
+    pub(super) fn new(state: State, session: SessionNumber) -> Self {
+        let empty = Record::Round(Batch { session, at: state.now(), commands: Vec::new() });
+        let empty_bytes = replica::seal(&empty).len();
+        Self { state, session, empty_bytes }
+    }
+
+    /// The copy.
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Measures `keyed` by sealing it alone, which is never less than what it adds to a round.
+    pub(super) fn measure(&self, draft: &Draft, keyed: KeyedCommand) -> Measured {
+        let alone = Record::Round(Batch { session: self.session, at: draft.at, commands: vec![keyed] });
+        let bytes = replica::seal(&alone).len().saturating_sub(self.empty_bytes);
+        let Record::Round(mut batch) = alone else { unreachable!("a round was just made") };
+        let keyed = batch.commands.pop().expect("the round has one command");
+        Measured { keyed, bytes }
+    }
+
+    /// Applies the command to the copy and puts it into the round; `askers` wait for its outcome.
+    pub(super) fn decide(&mut self, draft: &mut Draft, measured: Measured, askers: Vec<Asker>) -> Outcome {
+        let progress = draft.progress.get_or_insert_with(|| self.state.begin_round(self.session, draft.at));
+        let outcome = self.state.apply_command(progress, &measured.keyed);
+        let position = draft.commands.len();
+        draft.commands.push(measured.keyed);
+        draft.bytes += measured.bytes;
+        let awaiting = askers.into_iter().map(|asker| Awaiting { source: Source::Command(position), asker });
+        draft.awaiting.extend(awaiting);
+        outcome
+    }
+
+    /// Ends the round.
+    ///
+    /// # Errors
+    /// Gives back those who wait for a round in which nothing was decided.
+    pub(super) fn seal(&mut self, draft: Draft) -> Result<SealedRound, Vec<Awaiting>> {
+        let Some(progress) = draft.progress else {
+            return Err(draft.awaiting);
+        };
+        let Applied { revision, chain, events, .. } = self.state.end_round(progress);
+        let commands = draft.commands.len();
+        let batch = Batch { session: self.session, at: draft.at, commands: draft.commands };
+        let payload = replica::seal(&Record::Round(batch));
+        let decided = Decided { revision, chain, touched: Touched::by(&events), awaiting: draft.awaiting };
+        Ok(SealedRound { payload, commands, decided })
+    }
+}
