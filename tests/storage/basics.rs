@@ -1,9 +1,10 @@
 //! The ordinary life of a store: what is acknowledged is there after it was closed and opened again.
 
 use bytes::Bytes;
-use slotkeeper::storage::{RECORD_CAP_BYTES, StorageError};
+use slotkeeper::storage::{DataDir, DataDirOptions, RECORD_CAP_BYTES, SpaceState, StorageError};
 
-use crate::store::{NODE, Waiting, answer, directory, entry, log_options, opaque, open};
+use crate::store::{NODE, Waiting, answer, directory, directory_options, entry, log_options, opaque, open};
+use crate::watched_disk::WatchedDisk;
 
 #[test]
 fn everything_acknowledged_is_there_after_reopening() {
@@ -98,4 +99,24 @@ fn statistics_count_steps_and_memory() {
     assert_eq!((statistics.syncs, statistics.mirror_entries, statistics.queue_length), (2, 1, 0));
     assert!(statistics.written_bytes > 1000 && statistics.mirror_bytes > 1000);
     assert!(statistics.longest_sync > std::time::Duration::ZERO);
+}
+
+#[test]
+fn a_disk_below_the_floor_is_refused_at_opening_and_shows_while_open() {
+    const MEBIBYTE: u64 = 1 << 20;
+    let (home, disk) = (tempfile::tempdir().unwrap(), WatchedDisk::default());
+    let options = || DataDirOptions { free_space_floor_bytes: None, ..directory_options(disk.shared()) };
+    disk.set_free_bytes(512 * MEBIBYTE - 1);
+    let refusal = DataDir::open(home.path(), options()).err();
+    assert!(matches!(refusal, Some(StorageError::NoSpace { .. })), "{refusal:?}");
+    disk.set_free_bytes(512 * MEBIBYTE);
+    let directory = DataDir::open(home.path(), options()).unwrap();
+    assert_eq!(directory.space_state(), Ok(SpaceState::Low));
+    disk.set_free_bytes(1024 * MEBIBYTE);
+    assert_eq!(directory.space_state(), Ok(SpaceState::Ok));
+    disk.set_free_bytes(100);
+    assert_eq!(directory.space_state(), Ok(SpaceState::Full));
+    drop(directory);
+    let lowered = DataDirOptions { free_space_floor_bytes: Some(100), ..options() };
+    assert!(DataDir::open(home.path(), lowered).is_ok(), "the operator may lower the floor");
 }

@@ -3,8 +3,14 @@
 //! Each file says what it proves. `store.rs` holds the set-up that they share.
 
 mod basics;
+mod child;
 mod durability;
+mod faults;
+mod kill;
 mod model;
+mod power_cut;
 mod quarantine;
+mod script;
+mod snapshots;
 mod store;
 mod watched_disk;

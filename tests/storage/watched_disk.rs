@@ -27,6 +27,7 @@ struct State {
     failing: Option<(Event, usize)>,
     held: Option<Event>,
     look: Option<Look>,
+    free_bytes: Option<u64>,
 }
 
 /// The disk; clones share what they record.
@@ -100,6 +101,11 @@ impl WatchedDisk {
         assert!(!timeout.timed_out(), "{event:?} did not begin");
     }
 
+    /// Claims that this much is free.
+    pub fn set_free_bytes(&self, free_bytes: u64) {
+        self.state.lock().unwrap().free_bytes = Some(free_bytes);
+    }
+
     /// Calls `look` before each operation.
     pub fn look_before_each(&self, look: impl FnMut(&Event) + Send + 'static) {
         self.state.lock().unwrap().look = Some(Box::new(look));
@@ -151,7 +157,8 @@ impl Disk for WatchedDisk {
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        RealDisk.free_bytes(path)
+        let claimed = self.state.lock().unwrap().free_bytes;
+        claimed.map_or_else(|| RealDisk.free_bytes(path), Ok)
     }
 }
 

@@ -1,0 +1,206 @@
+//! Power cuts: what was acknowledged is on the disk and not only in the page cache.
+//!
+//! A file system in a file is mounted through a loop device. A writer process works on it and acknowledges to a file
+//! outside. At a random moment the writer is stopped and the backing file is copied: the copy holds what had reached
+//! the disk, not what only the page cache knew. The copy is repaired as after a crash, mounted, and opened. Killing a
+//! process alone would prove nothing here, because the page cache survives it.
+//!
+//! `SLOTKEEPER_POWER_CUTS` sets how many cuts (3 if not set). Without root and loop devices the tests fail, because a
+//! fault that is not tried is not survived; `SLOTKEEPER_WITHOUT_LOOP=1` accepts that in writing.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tempfile::TempDir;
+
+use crate::child::{self, Role};
+use crate::script::{Dice, requests_in};
+use crate::store::{open, quick_directory};
+
+const IMAGE_BYTES: u64 = 1 << 30;
+
+/// Runs a program; its words are the error.
+fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output =
+        Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    let code = output.status.code().unwrap_or(-1);
+    // Up to 3, the repair of a file system says that it has repaired it.
+    if code == 0 || (program == "e2fsck" && code < 4) {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(format!("{program} {arguments:?} ended with {code}: {words}"))
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A mounted image; dropped, it is not mounted any more.
+struct Mounted {
+    point: PathBuf,
+}
+
+impl Mounted {
+    fn new(image: &Path, point: PathBuf) -> Result<Mounted, String> {
+        fs::create_dir_all(&point).unwrap();
+        run("mount", &["-o", "loop", text(image), text(&point)])?;
+        Ok(Mounted { point })
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if run("umount", &[text(&self.point)]).is_err() {
+            // Somebody still holds a file open; the mount must go nevertheless.
+            run("umount", &["-l", text(&self.point)]).unwrap();
+        }
+    }
+}
+
+/// A file system in a file, and a place for its copy.
+struct Bench {
+    room: TempDir,
+}
+
+impl Bench {
+    fn new() -> Result<Bench, String> {
+        let room = quick_directory();
+        let image = room.path().join("disk.img");
+        File::create(&image).unwrap().set_len(IMAGE_BYTES).unwrap();
+        run("mkfs.ext4", &["-q", "-F", text(&image)])?;
+        Ok(Bench { room })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.room.path().join(name)
+    }
+
+    /// Lets a writer work for a while and cuts the power; gives what it had submitted and acknowledged.
+    fn write_and_cut(&self, role: Role, seed: u64, moment: Moment) -> Result<(u64, u64), String> {
+        let mounted = Mounted::new(&self.path("disk.img"), self.path("mounted"))?;
+        let (home, report) = (mounted.point.join("data"), self.path("report"));
+        let mut writer = child::start(role, &home, &report, seed);
+        moment.wait(&report);
+        let stop = run("kill", &["-STOP", &writer.id().to_string()]);
+        let copied =
+            run("cp", &["--sparse=always", text(&self.path("disk.img")), text(&self.path("copy.img"))]);
+        let progress = child::progress(&report);
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        drop(mounted);
+        stop.and(copied).map(|()| progress)
+    }
+
+    /// Repairs and mounts the copy and hands the data directory over.
+    fn after_the_cut<T>(&self, look: impl FnOnce(&Path) -> T) -> Result<T, String> {
+        run("e2fsck", &["-fy", text(&self.path("copy.img"))])?;
+        let mounted = Mounted::new(&self.path("copy.img"), self.path("recovered"))?;
+        Ok(look(&mounted.point.join("data")))
+    }
+}
+
+/// When the power fails.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// This long after the writer was started, whatever it has done.
+    Early(Duration),
+    /// This long after its first acknowledgement.
+    UnderLoad(Duration),
+}
+
+impl Moment {
+    /// Every fourth cut falls into the creation of the store.
+    fn drawn(number: u64, dice: &mut Dice) -> Moment {
+        if number % 4 == 3 {
+            Moment::Early(Duration::from_millis(dice.below(120)))
+        } else {
+            Moment::UnderLoad(Duration::from_millis(20 + dice.below(1500)))
+        }
+    }
+
+    fn wait(self, report: &Path) {
+        let delay = match self {
+            Moment::Early(delay) => delay,
+            Moment::UnderLoad(delay) => {
+                let deadline = Instant::now() + Duration::from_secs(60);
+                while child::progress(report).1 == 0 {
+                    assert!(Instant::now() < deadline, "the writer acknowledges nothing");
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                delay
+            }
+        };
+        std::thread::sleep(delay);
+    }
+}
+
+fn loop_devices_are_missing() -> bool {
+    let accepted = std::env::var("SLOTKEEPER_WITHOUT_LOOP").is_ok_and(|value| value == "1");
+    match Bench::new()
+        .and_then(|bench| Mounted::new(&bench.path("disk.img"), bench.path("mounted")).map(drop))
+    {
+        Ok(()) => false,
+        Err(reason) if accepted => {
+            println!("no power was cut: {reason}");
+            true
+        }
+        Err(reason) => panic!(
+            "power cuts need root, loop devices and ext4 tools: {reason}; set SLOTKEEPER_WITHOUT_LOOP=1 to go without"
+        ),
+    }
+}
+
+fn fresh_seed() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
+}
+
+#[test]
+fn a_power_cut_loses_nothing_acknowledged() {
+    if loop_devices_are_missing() {
+        return;
+    }
+    let cuts = std::env::var("SLOTKEEPER_POWER_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(3);
+    let seed = fresh_seed();
+    let mut dice = Dice::new(seed);
+    for number in 0..cuts {
+        let moment = Moment::drawn(number, &mut dice);
+        let bench = Bench::new().unwrap();
+        let (submitted, acknowledged) = bench.write_and_cut(Role::Writer, seed, moment).unwrap();
+        let name =
+            format!("cut {number} of seed {seed}, {moment:?}, {acknowledged} of {submitted} acknowledged");
+        let found = bench
+            .after_the_cut(|home| {
+                let store = open(home).unwrap_or_else(|error| panic!("{name}: {error}"));
+                let found = requests_in(&store, seed, acknowledged, submitted);
+                store.shutdown();
+                found
+            })
+            .unwrap();
+        match found {
+            Some(found) => println!("{name}: {found} found"),
+            None => panic!("{name}: the store holds something else"),
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_shows_when_syncs_are_left_out() {
+    if loop_devices_are_missing() {
+        return;
+    }
+    let seed = fresh_seed();
+    let bench = Bench::new().unwrap();
+    let moment = Moment::UnderLoad(Duration::from_millis(300));
+    let (submitted, acknowledged) = bench.write_and_cut(Role::LyingWriter, seed, moment).unwrap();
+    assert!(acknowledged > 0);
+    let survived = bench
+        .after_the_cut(|home| {
+            let store = open(home).ok();
+            store.is_some_and(|store| requests_in(&store, seed, acknowledged, submitted).is_some())
+        })
+        .unwrap();
+    assert!(!survived, "without syncs {acknowledged} requests must not survive, or the cut is none");
+}
