@@ -115,7 +115,7 @@ impl Moment {
     /// Every fourth cut falls into the creation of the store.
     fn drawn(number: u64, dice: &mut Dice) -> Moment {
         if number % 4 == 3 {
-            Moment::Early(Duration::from_millis(dice.below(120)))
+            Moment::Early(Duration::from_millis(dice.below(45)))
         } else {
             Moment::UnderLoad(Duration::from_millis(20 + dice.below(1500)))
         }
