@@ -89,7 +89,7 @@ impl Deciding {
         for _ in 0..limits.commands {
             let Some(work) = lanes.take() else { break };
             if let Err(later) = self.accept(&mut draft, work) {
-                lanes.put_back(Work::Submit(later));
+                lanes.put_back(Work::Submit(*later));
                 break;
             }
             self.step(watchdog).await?;
@@ -121,7 +121,7 @@ impl Deciding {
     }
 
     /// Takes one piece of work; gives it back if this round has no room for it.
-    fn accept(&mut self, draft: &mut Draft, work: Work) -> Result<(), Queued> {
+    fn accept(&mut self, draft: &mut Draft, work: Work) -> Result<(), Box<Queued>> {
         match work {
             Work::Plan(question) => {
                 self.answer_plan(question);
@@ -137,7 +137,7 @@ impl Deciding {
         let _ = question.answer.send(Ok(plan));
     }
 
-    fn accept_submission(&mut self, draft: &mut Draft, queued: Queued) -> Result<(), Queued> {
+    fn accept_submission(&mut self, draft: &mut Draft, queued: Queued) -> Result<(), Box<Queued>> {
         let Queued { submission: Submission { key, intent }, asker, arrived } = queued;
         let Some(asker) = self.answer_known_key(draft, key.as_ref(), asker) else {
             return Ok(());
@@ -160,7 +160,8 @@ impl Deciding {
             return Ok(());
         }
         let KeyedCommand { key, command } = measured.keyed;
-        Err(Queued { submission: Submission { key, intent: Intent::Command(command) }, asker, arrived })
+        let submission = Submission { key, intent: Intent::Command(command) };
+        Err(Box::new(Queued { submission, asker, arrived }))
     }
 
     /// Serves a key that was answered before or that waits already; gives back the asker of any other.
