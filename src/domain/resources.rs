@@ -51,7 +51,9 @@ impl ResourceProfile {
 
     /// Whether every amount is at most that of `capacity`.
     pub fn fits_within(&self, capacity: &Self) -> bool {
-        self.first_exceeding(capacity).is_none()
+        let has = |name: &Name| capacity.extended.get(name).copied().unwrap_or(0);
+        self.plain().into_iter().zip(capacity.plain()).all(|(wanted, has)| wanted <= has)
+            && self.extended.iter().all(|(name, wanted)| *wanted <= has(name))
     }
 
     /// The first dimension, by its name in the API, in which `self` exceeds `capacity`.

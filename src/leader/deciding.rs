@@ -231,6 +231,7 @@ impl Deciding {
     fn note_growth(&mut self, draft: &Draft) {
         if draft.events().iter().any(may_serve_more) {
             self.is_fulfilling_due = true;
+            self.planning.note_growth();
             self.to_try.extend(self.waiting.places());
         }
     }

@@ -30,6 +30,11 @@ impl Planning {
         self.planner.plan(state, &request.to_plan())
     }
 
+    /// Says that declarations may be served that could not be before.
+    pub(super) fn note_growth(&mut self) {
+        self.walk.note_change();
+    }
+
     /// Begins this round's share of serving declarations.
     pub(super) fn begin_fulfilling(&mut self) {
         self.walk.begin_round(WALK_BUDGET);

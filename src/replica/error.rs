@@ -9,7 +9,9 @@ use crate::domain::{Revision, StateHash};
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ReplicaError {
     /// An entry of the log is not a record that this release understands.
-    #[error("an entry of the log can not be read: {0}; start the release that wrote it, or replace this node")]
+    #[error(
+        "an entry of the log can not be read: {0}; start the release that wrote it, or replace this node"
+    )]
     Record(CodecError),
     /// The body of a snapshot can not be read or written.
     #[error("the state of a snapshot can not be read or written: {0}")]

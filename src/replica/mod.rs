@@ -90,7 +90,10 @@ impl Replica {
     /// Waits until at least `revision` records have been applied. The caller brings the deadline.
     pub async fn wait_for(&self, revision: Revision) {
         let mut watch = self.watch();
-        watch.wait_for(|applied| *applied >= revision).await.expect("the sender lives as long as this replica");
+        watch
+            .wait_for(|applied| *applied >= revision)
+            .await
+            .expect("the sender lives as long as this replica");
     }
 
     /// What was applied last, oldest first: a bounded memory for streams that resume.

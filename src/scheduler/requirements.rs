@@ -41,6 +41,8 @@ pub struct RequirementWalk {
     /// The last line that was looked at in this phase.
     last: Option<PendingLine>,
     is_finished: bool,
+    /// Whether lines that this walk has passed may be served meanwhile.
+    has_changed: bool,
     slots_left: u32,
     lines_left: u32,
     hopeless: Hopeless,
@@ -60,14 +62,19 @@ impl RequirementWalk {
     /// Begins a round: goes on where the last one stopped, or from the top if it reached the end.
     pub fn begin_round(&mut self, budget: WalkBudget) {
         if self.is_finished {
-            let hopeless = std::mem::take(&mut self.hopeless);
-            *self = Self { hopeless, ..Self::default() };
+            self.begin_at_top();
         }
         self.slots_left = budget.slots;
         self.lines_left = budget.lines;
     }
 
-    /// Whether the walk has looked at every line since it began at the top. While it has not, the next round goes on.
+    /// Says that lines may be served that could not be before: room has grown, a queue or a declaration has changed. A
+    /// walk that is under way then goes round once more before it is finished.
+    pub fn note_change(&mut self) {
+        self.has_changed = true;
+    }
+
+    /// Whether the walk has looked at every line since the last change and since it began at the top. While it has not, the next round goes on.
     pub fn is_finished(&self) -> bool {
         self.is_finished
     }
@@ -115,9 +122,19 @@ impl RequirementWalk {
                 self.priority = priority;
                 self.before = self.last.take().or_else(|| self.before.take());
             }
+            (None, _) if self.has_changed => self.begin_at_top(),
             (None, _) => self.is_finished = true,
         }
         None
+    }
+
+    fn begin_at_top(&mut self) {
+        self.phase = Phase::Minimum;
+        self.priority = None;
+        self.before = None;
+        self.last = None;
+        self.is_finished = false;
+        self.has_changed = false;
     }
 
     fn serve(&mut self, state: &State, registry: &Registry, line: &PendingLine) -> Option<Fulfil> {

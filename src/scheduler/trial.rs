@@ -97,12 +97,15 @@ impl<'a> Trial<'a> {
         let mut possible = 0_u32;
         for (shape, group) in self.capacity.open().iter() {
             let each = shape.slots_possible(self.need.wanted);
-            let groups = group.by_labels().filter(|(labels, _)| each > 0 && self.need.admits_labels(labels));
-            let members = groups.map(|(_, ids)| u32::try_from(ids.len()).unwrap_or(u32::MAX));
-            possible =
-                members.fold(possible, |sum, members| sum.saturating_add(each.saturating_mul(members)));
-            if possible >= enough {
-                break;
+            if each == 0 {
+                continue;
+            }
+            for (_, ids) in group.by_labels().filter(|(labels, _)| self.need.admits_labels(labels)) {
+                let members = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+                possible = possible.saturating_add(each.saturating_mul(members));
+                if possible >= enough {
+                    return possible;
+                }
             }
         }
         possible
