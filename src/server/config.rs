@@ -19,6 +19,9 @@ const QUEUE_LENGTHS: std::ops::RangeInclusive<u32> = 16..=1_000_000;
 /// Bounds of the entries between two snapshots.
 const SNAPSHOT_INTERVALS: std::ops::RangeInclusive<u64> = 100..=1_000_000;
 
+/// Bounds of the threads that serve.
+const WORKER_THREADS: std::ops::RangeInclusive<u32> = 1..=1024;
+
 /// Why a configuration is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
@@ -101,6 +104,8 @@ pub struct ServerConfig {
     pub submission_deadline: Duration,
     /// Log entries between two snapshots.
     pub snapshot_interval_entries: u64,
+    /// Threads that serve; `None` is one per processor and at least 2.
+    pub worker_threads: Option<u32>,
     /// How long stopping may take.
     pub stop_deadline: Duration,
 }
@@ -142,6 +147,10 @@ impl ServerConfig {
                 5_000,
                 SNAPSHOT_INTERVALS,
             )?,
+            worker_threads: options
+                .worker_threads
+                .map(|count| within("--worker-threads", Some(count), count, WORKER_THREADS))
+                .transpose()?,
             stop_deadline: duration("--stop-deadline", options.stop_deadline.map(|text| text.0))?,
         })
     }

@@ -15,6 +15,8 @@
 //! | 77 | the data was written by a release that this one can not read | no: use that release |
 
 use super::config::ConfigError;
+use crate::leader::LeaderFault;
+use crate::storage::StorageError;
 
 /// The process ended as it was asked to.
 pub const CLEAN: u8 = 0;
@@ -70,6 +72,31 @@ impl ServerError {
             Self::Quarantine(_) => QUARANTINE,
             Self::Divergence(_) => DIVERGENCE,
             Self::Release(_) => RELEASE,
+        }
+    }
+}
+
+impl From<StorageError> for ServerError {
+    fn from(error: StorageError) -> Self {
+        match &error {
+            StorageError::Quarantine(_) => Self::Quarantine(error.to_string()),
+            StorageError::OtherRelease { .. } => Self::Release(error.to_string()),
+            StorageError::Locked { .. } => Self::Unavailable(error.to_string()),
+            StorageError::Io { .. }
+            | StorageError::Engine { .. }
+            | StorageError::SyncTooSlow { .. }
+            | StorageError::NoSpace { .. }
+            | StorageError::Refused { .. }
+            | StorageError::Closed => Self::Storage(error.to_string()),
+        }
+    }
+}
+
+impl From<LeaderFault> for ServerError {
+    fn from(fault: LeaderFault) -> Self {
+        match &fault {
+            LeaderFault::Divergence { .. } => Self::Divergence(fault.to_string()),
+            LeaderFault::WrongCluster => Self::Quarantine(fault.to_string()),
         }
     }
 }

@@ -6,6 +6,8 @@
 pub mod config;
 pub mod exit;
 pub mod options;
+pub mod panic_hook;
+pub mod signals;
 pub mod values;
 
 pub use config::{ClusterStart, ConfigError, Endpoint, ServerConfig};

@@ -29,8 +29,10 @@ pub enum ProfileOption {
     /// One network: a new leader within about a quarter of a second.
     #[default]
     Lan,
-    /// Slow or shared networks: fewer false elections, a new leader within seconds.
+    /// Networks with up to 100 ms between the servers: a new leader within about two seconds.
     Wan,
+    /// Machines that share too little processor time: a new leader within about six seconds.
+    Slow,
 }
 
 /// Every option; `None` where a place does not say.
@@ -86,6 +88,9 @@ pub struct ServerOptions {
     /// Log entries between two snapshots [default: 5000]
     #[arg(long, env = "SLOTKEEPER_SNAPSHOT_INTERVAL", value_name = "ENTRIES")]
     pub snapshot_interval: Option<u64>,
+    /// Threads that serve [default: one per processor, at least 2]
+    #[arg(long, env = "SLOTKEEPER_WORKER_THREADS", value_name = "COUNT")]
+    pub worker_threads: Option<u32>,
     /// How long a stopping server may take to hand over and to answer what it has accepted [default: 10s]
     #[arg(long, env = "SLOTKEEPER_STOP_DEADLINE", value_name = "DURATION")]
     pub stop_deadline: Option<DurationText>,
@@ -129,6 +134,7 @@ impl ServerOptions {
             waiting_length: self.waiting_length.or(weaker.waiting_length),
             submission_deadline: self.submission_deadline.or(weaker.submission_deadline),
             snapshot_interval: self.snapshot_interval.or(weaker.snapshot_interval),
+            worker_threads: self.worker_threads.or(weaker.worker_threads),
             stop_deadline: self.stop_deadline.or(weaker.stop_deadline),
         }
     }
