@@ -102,8 +102,6 @@ pub struct Job {
     /// The version of its requirements; 0 before the first declaration.
     #[schema(value_type = u64)]
     pub requirements_version: RequirementVersion,
-    /// Requirement lines that it declares.
-    pub requirements: u64,
     /// Slots that it holds.
     pub slots_allocated: u64,
     /// Slots that its requirements still lack.

@@ -1,0 +1,92 @@
+//! What every handler shares: the rooms behind the server, and the few ways in which handlers use them.
+//!
+//! What it promises: a handler gets at the state, the leader and the cluster only through [`App`]. What it must not
+//! do: know routes or resources.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::cluster_view::ClusterView;
+use super::forward::Forwarder;
+use super::options::HttpOptions;
+use super::refusal::Refusal;
+use crate::clock::Clock;
+use crate::domain::{Reply, RequestKey, Revision, State};
+use crate::leader::{Intent, Leader, Submission};
+use crate::replica::Replica;
+use crate::telemetry::Metrics;
+
+/// The rooms behind the server.
+#[derive(Clone)]
+pub struct Services {
+    /// Takes writes; answers `NotLeader` on the other nodes.
+    pub leader: Leader,
+    /// The applied state.
+    pub replica: Replica,
+    /// Who leads, and the members.
+    pub cluster: Arc<dyn ClusterView>,
+    /// Where requests are counted.
+    pub metrics: Metrics,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What every handler shares.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+/// The inside of [`App`].
+pub struct Shared {
+    pub(super) services: Services,
+    pub(super) options: HttpOptions,
+    pub(super) forwarder: Forwarder,
+    pub(super) stopping: CancellationToken,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// A write that the state has taken.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) reply: Reply,
+    pub(super) revision: Revision,
+    pub(super) replayed: bool,
+}
+
+impl App {
+    /// Shares `services` under `options`; `stopping` is cancelled when the server stops.
+    pub fn new(services: Services, options: HttpOptions, stopping: CancellationToken) -> Self {
+        let forwarder = Forwarder::new(&options);
+        Self(Arc::new(Shared { services, options, forwarder, stopping }))
+    }
+
+    /// The applied state under a read lock; never held across an await.
+    pub(super) fn state(&self) -> impl Deref<Target = State> + '_ {
+        self.services.replica.read()
+    }
+
+    /// Hands a write to the leader's rounds and waits for what comes of it.
+    pub(super) async fn submit(&self, key: Option<RequestKey>, intent: Intent) -> Result<Written, Refusal> {
+        let outcome = self.services.leader.submit(Submission { key, intent }).await?;
+        let (revision, replayed) = (outcome.revision, outcome.replayed);
+        let result = Arc::try_unwrap(outcome.result).unwrap_or_else(|shared| (*shared).clone());
+        match result {
+            Ok(reply) => Ok(Written { reply, revision, replayed }),
+            Err(rejection) => Err(Refusal::by_state(&rejection, revision, replayed)),
+        }
+    }
+}
+
+/// The answer to a reply of the wrong kind, which only a bug can cause.
+pub(super) fn unexpected(reply: &Reply) -> Refusal {
+    tracing::error!(?reply, "the state answered a command with a reply of another kind");
+    Refusal::new(crate::api::ProblemCode::InternalError, "the state answered with a reply of another kind")
+}

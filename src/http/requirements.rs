@@ -1,0 +1,71 @@
+//! `/v1/jobs/{job_id}/requirements`: what a job wants for as long as the declaration stands.
+
+use axum::extract::State;
+
+use super::answer::Answer;
+use super::extract::{JsonBody, Key, PathParameters, QueryParameters};
+use super::refusal::{self, Refusal};
+use super::{App, answers, requests};
+use crate::api::requirements::{PutRequirements, RequirementStatus, Requirements};
+use crate::api::resources::Profile;
+use crate::domain::{Job, JobId, Rejection, Reply, RequirementState, Revision};
+use crate::leader::Intent;
+
+/// Declares what a job wants: all lines at once, under a version that only grows.
+///
+/// The counts in the answer are those of the moment of the answer; what is pending is worked on for as long as the
+/// declaration stands. A lower version: 409 `stale_version`.
+#[utoipa::path(put, path = "/v1/jobs/{job_id}/requirements", tag = "Requirements", request_body = PutRequirements,
+    params(("job_id" = String, Path, description = "The job")), responses((status = 200, body = Requirements)))]
+pub(super) async fn put_requirements(
+    State(app): State<App>,
+    path: PathParameters,
+    Key(key): Key,
+    JsonBody(request): JsonBody<PutRequirements>,
+) -> Result<Answer<Requirements>, Refusal> {
+    let job_id: JobId = path.get("job_id")?;
+    let declaration = requests::declaration(job_id.clone(), request)?;
+    let written = app.submit(key, Intent::PutRequirements(declaration)).await?;
+    let Reply::RequirementsPut { .. } = written.reply else {
+        return Err(super::app::unexpected(&written.reply));
+    };
+    let (_, body) = shown(&app, &job_id)?;
+    Ok(Answer::written(written.revision, written.replayed, body))
+}
+
+/// What a job wants and what it has of it.
+#[utoipa::path(get, path = "/v1/jobs/{job_id}/requirements", tag = "Requirements",
+    params(("job_id" = String, Path, description = "The job")), responses((status = 200, body = Requirements)))]
+pub(super) async fn get_requirements(
+    State(app): State<App>,
+    path: PathParameters,
+    query: QueryParameters,
+) -> Result<Answer<Requirements>, Refusal> {
+    query.finish()?;
+    let job_id: JobId = path.get("job_id")?;
+    let (revision, body) = shown(&app, &job_id)?;
+    Ok(Answer::read(revision, body))
+}
+
+fn shown(app: &App, job_id: &JobId) -> Result<(Revision, Requirements), Refusal> {
+    let state = app.state();
+    let unknown = || Refusal::from(&Rejection::UnknownJob(job_id.clone()));
+    let job: &Job = state.jobs().get(job_id).ok_or_else(unknown)?;
+    let requirements = job.requirements.values().map(line).collect();
+    let body = Requirements { job_id: job_id.clone(), version: job.requirements_version, requirements };
+    Ok((state.revision(), body))
+}
+
+fn line(line: &RequirementState) -> RequirementStatus {
+    let requirement = &line.requirement;
+    RequirementStatus {
+        name: requirement.name.clone(),
+        profile: requirement.profile.as_ref().map(Profile::from),
+        min: requirement.min,
+        desired: requirement.desired,
+        granted: u32::try_from(line.granted.len()).unwrap_or(u32::MAX),
+        pending: line.pending(),
+        reasons: refusal::reasons(&[]),
+        constraints: requirement.rules.constraints.iter().map(answers::constraint).collect(),
+    }
+}
