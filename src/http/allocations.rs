@@ -125,7 +125,8 @@ pub(super) async fn get_allocation(
     let id = allocation_id(&path, "id")?;
     let state = app.state();
     let living = state.grant(id).map(|grant| AllocationDetails::Living(answers::allocation(&grant)));
-    let ended = || state.ended_allocation(id).map(|ended| AllocationDetails::Ended(answers::ended_allocation(ended)));
+    let ended =
+        || state.ended_allocation(id).map(|ended| AllocationDetails::Ended(answers::ended_allocation(ended)));
     let body = living.or_else(ended).ok_or_else(|| Refusal::from(&Rejection::UnknownAllocation(id)))?;
     Ok(Answer::read(state.revision(), body))
 }

@@ -46,7 +46,11 @@ pub struct Answer<T> {
 impl<T> Answer<T> {
     /// A read of the state at `revision`.
     pub(super) fn read(revision: Revision, body: T) -> Self {
-        Self { status: StatusCode::OK, facts: AnswerFacts { revision: Some(revision), replayed: false }, body }
+        Self {
+            status: StatusCode::OK,
+            facts: AnswerFacts { revision: Some(revision), replayed: false },
+            body,
+        }
     }
 
     /// The outcome of a write.

@@ -13,8 +13,8 @@ use crate::api::task_managers::TaskManagerState;
 use crate::api::units::{DurationText, Timestamp};
 use crate::domain;
 use crate::domain::{
-    AllocationPhase, Condition, EndReason, Grant, JobEnd, JobId, JobPhase, JobSummary, LogicalTime, QueueName,
-    QueuePhase,
+    AllocationPhase, Condition, EndReason, Grant, JobEnd, JobId, JobPhase, JobSummary, LogicalTime,
+    QueueName, QueuePhase,
 };
 
 /// A time of the state.
@@ -90,7 +90,9 @@ pub(super) fn job_state(phase: JobPhase) -> JobState {
 pub(super) fn job(id: &JobId, job: &JobSummary) -> Job {
     let (finished_at, end_reason) = match job.phase {
         JobPhase::Running => (None, None),
-        JobPhase::Finished { at, reason: JobEnd::Deleted } => (Some(timestamp(at)), Some(JobEndReason::Deleted)),
+        JobPhase::Finished { at, reason: JobEnd::Deleted } => {
+            (Some(timestamp(at)), Some(JobEndReason::Deleted))
+        }
         JobPhase::Finished { at, reason: JobEnd::LeaseExpired } => {
             (Some(timestamp(at)), Some(JobEndReason::LeaseExpired))
         }

@@ -6,6 +6,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster_view::ClusterView;
@@ -14,7 +15,7 @@ use super::options::HttpOptions;
 use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::domain::{Reply, RequestKey, Revision, State};
-use crate::leader::{Intent, Leader, Submission};
+use crate::leader::{Intent, Leader, Leadership, Submission};
 use crate::replica::Replica;
 use crate::telemetry::Metrics;
 
@@ -42,6 +43,7 @@ pub struct Shared {
     pub(super) services: Services,
     pub(super) options: HttpOptions,
     pub(super) forwarder: Forwarder,
+    pub(super) leadership: watch::Receiver<Leadership>,
     pub(super) stopping: CancellationToken,
 }
 
@@ -65,7 +67,13 @@ impl App {
     /// Shares `services` under `options`; `stopping` is cancelled when the server stops.
     pub fn new(services: Services, options: HttpOptions, stopping: CancellationToken) -> Self {
         let forwarder = Forwarder::new(&options);
-        Self(Arc::new(Shared { services, options, forwarder, stopping }))
+        let leadership = services.cluster.leadership();
+        Self(Arc::new(Shared { services, options, forwarder, leadership, stopping }))
+    }
+
+    /// The id of the node that leads, if that is known.
+    pub(super) fn leader_id(&self) -> Option<u64> {
+        self.leadership.borrow().leader.as_ref().map(|leader| leader.node_id)
     }
 
     /// The applied state under a read lock; never held across an await.

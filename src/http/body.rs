@@ -19,7 +19,8 @@ use crate::api::{Problem, ProblemCode};
 /// # Errors
 /// 413 beyond the limit, 408 after the time, 400 if the client breaks off.
 pub(super) async fn read(headers: &HeaderMap, body: Body, options: &HttpOptions) -> Result<Bytes, Refusal> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let announced =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let limit = options.body_bytes_max;
     if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
         return Err(too_large(limit));

@@ -1,52 +1,137 @@
-//! What the HTTP server needs of the consensus room: who leads, a read barrier, the members.
+//! What the HTTP server needs of the cluster: who leads, a read barrier, the members.
 //!
-//! What it promises: the server runs against any implementation, so that its tests need no Raft. What it must not do:
-//! propose; writes go through the leader's rounds.
+//! What it promises: the server runs against any implementation, so that its tests need no Raft; an error says whether
+//! anything can have happened. What it must not do: propose; writes go through the leader's rounds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::consensus::{BarrierError, Member, MembershipError, PeerReport, Status};
+use crate::domain::{ClusterId, Revision, StateHash};
+use crate::leader::{LeaderAddress, Leadership};
 
-/// The cluster as this node sees it.
+/// A node of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterMember {
+    /// Its id.
+    pub node_id: u64,
+    /// Where its API is, as `HOST:PORT`.
+    pub api_addr: String,
+    /// Where it speaks Raft, as `HOST:PORT`.
+    pub peer_addr: String,
+    /// Whether it has a vote.
+    pub is_voter: bool,
+}
+
+/// The cluster as this node sees it, without asking anyone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterPicture {
+    /// Which cluster; `None` before this node belongs to one.
+    pub cluster_id: Option<ClusterId>,
+    /// The term.
+    pub term: u64,
+    /// Whether this node stands for election.
+    pub is_candidate: bool,
+    /// All members.
+    pub members: Vec<ClusterMember>,
+    /// On the leader: how long ago a quorum answered it. Elsewhere: how long ago the leader was heard. `None` if never.
+    pub contact_age: Option<Duration>,
+}
+
+/// How far a member is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberReport {
+    /// Index of the last entry that it has applied.
+    pub applied_index: u64,
+    /// Index of the last entry of its log.
+    pub last_log_index: u64,
+    /// The revision of its state.
+    pub revision: Revision,
+    /// The hash of its state at that revision.
+    pub state_hash: StateHash,
+}
+
+/// Why this node could not prove that it leads.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BarrierFailure {
+    /// It does not lead.
+    #[error("this node does not lead")]
+    NotLeader,
+    /// It does not reach a quorum, or not in time.
+    #[error("the leader does not reach a quorum")]
+    NoQuorum,
+    /// It is stopping.
+    #[error("this node is stopping")]
+    Stopped,
+}
+
+/// Why the membership or the leader was not changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipFailure {
+    /// This node does not lead. Nothing was changed.
+    #[error("this node does not lead")]
+    NotLeader {
+        /// Who leads, if it is known.
+        leader: Option<LeaderAddress>,
+    },
+    /// No member has this id.
+    #[error("no member has the id {0}")]
+    UnknownMember(u64),
+    /// The change would be unsafe, or is in the way of another one. With the reason.
+    #[error("{0}")]
+    Conflict(String),
+    /// It may or may not take effect.
+    #[error("the outcome is not known: {0}")]
+    Unknown(String),
+    /// This node is stopping. Nothing was changed.
+    #[error("this node is stopping")]
+    Stopped,
+}
+
+/// The cluster, as this node sees it and can change it.
 #[async_trait]
 pub trait ClusterView: Send + Sync + 'static {
-    /// What this node knows now.
-    fn status(&self) -> Status;
+    /// This node; 0 before it has an id.
+    fn node_id(&self) -> u64;
 
-    /// Changes with what this node knows.
-    fn watch_status(&self) -> watch::Receiver<Status>;
+    /// Follows who leads.
+    fn leadership(&self) -> watch::Receiver<Leadership>;
+
+    /// What this node knows now.
+    fn picture(&self) -> ClusterPicture;
 
     /// Proves that this node led at a moment after the call, with everything applied that was acknowledged before.
     ///
     /// # Errors
-    /// This node does not lead, or it does not reach a quorum.
-    async fn read_barrier(&self) -> Result<(), BarrierError>;
+    /// See [`BarrierFailure`].
+    async fn read_barrier(&self) -> Result<(), BarrierFailure>;
 
-    /// Asks every member how far it is; `None` for who does not answer in time.
-    async fn peer_reports(&self) -> Vec<(Member, Option<PeerReport>)>;
+    /// Asks every member how far it is, for a bounded time; who does not answer is left out.
+    async fn reports(&self) -> BTreeMap<u64, MemberReport>;
 
     /// Adds a learner.
     ///
     /// # Errors
-    /// The change is refused, or its outcome is not known.
-    async fn add_member(&self, api_addr: &str, peer_addr: &str) -> Result<Member, MembershipError>;
+    /// See [`MembershipFailure`].
+    async fn add_member(&self, api_addr: &str, peer_addr: &str) -> Result<ClusterMember, MembershipFailure>;
 
     /// Makes a learner a voter.
     ///
     /// # Errors
-    /// As for [`ClusterView::add_member`].
-    async fn promote(&self, node_id: u64) -> Result<Member, MembershipError>;
+    /// See [`MembershipFailure`].
+    async fn promote(&self, node_id: u64) -> Result<ClusterMember, MembershipFailure>;
 
-    /// Removes a member.
+    /// Removes a member and gives who it was.
     ///
     /// # Errors
-    /// As for [`ClusterView::add_member`].
-    async fn remove(&self, node_id: u64) -> Result<Member, MembershipError>;
+    /// See [`MembershipFailure`].
+    async fn remove(&self, node_id: u64) -> Result<ClusterMember, MembershipFailure>;
 
-    /// Hands leadership over and gives the new leader.
+    /// Hands leadership over, to any voter if `to` is `None`, and gives the new leader.
     ///
     /// # Errors
-    /// As for [`ClusterView::add_member`].
-    async fn transfer_leadership(&self, to: Option<u64>) -> Result<Member, MembershipError>;
+    /// See [`MembershipFailure`].
+    async fn transfer_leadership(&self, to: Option<u64>) -> Result<LeaderAddress, MembershipFailure>;
 }

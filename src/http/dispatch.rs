@@ -14,6 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::FutureExt;
+use tokio::sync::watch;
 
 use super::answer::{LEADER, NODE, REVISION};
 use super::extract::Key;
@@ -24,7 +25,7 @@ use super::routes::{self, Place};
 use super::{App, body, idempotency};
 use crate::api::ProblemCode;
 use crate::api::headers::{FORWARD, FORWARD_NEVER, FORWARDED_BY};
-use crate::consensus::{Member, Status};
+use crate::leader::{LeaderAddress, Leadership};
 
 /// How long to wait before asking again whether this node can serve, where no change announces itself.
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
@@ -72,10 +73,9 @@ fn add_node_facts(app: &App, response: &mut Response) {
         headers.insert(REVISION, HeaderValue::from(app.services.replica.revision().0));
     }
     if !headers.contains_key(NODE) {
-        let status = app.services.cluster.status();
-        headers.insert(NODE, HeaderValue::from(status.node_id));
-        if let Some(leader) = status.leader {
-            headers.insert(LEADER, HeaderValue::from(leader.node_id));
+        headers.insert(NODE, HeaderValue::from(app.services.cluster.node_id()));
+        if let Some(leader_id) = app.leader_id() {
+            headers.insert(LEADER, HeaderValue::from(leader_id));
         }
     }
 }
@@ -171,14 +171,12 @@ fn timed_out(is_write: bool) -> Refusal {
 
 /// Has a request served by whoever leads, waiting a moment for a leader to appear.
 async fn serve_by_leader(app: &App, exchange: &Exchange, next: Next) -> Response {
-    let mut status = app.services.cluster.watch_status();
+    let mut leadership = app.leadership.clone();
+    let own_id = app.services.cluster.node_id();
     let deadline = app.services.clock.now() + app.options.leader_wait;
     let mut refused: Option<Response> = None;
     loop {
-        let (own_id, leader) = {
-            let status = status.borrow_and_update();
-            (status.node_id, status.leader.clone())
-        };
+        let leader = leadership.borrow_and_update().leader.clone();
         if let Some(leader) = leader {
             let attempt = if leader.node_id == own_id {
                 Attempt::from(serve_here(app, exchange, next.clone()).await)
@@ -190,7 +188,7 @@ async fn serve_by_leader(app: &App, exchange: &Exchange, next: Next) -> Response
                 Attempt::NotYet(response) => refused = Some(response),
             }
         }
-        if !wait_for_change(app, &mut status, deadline).await {
+        if !wait_for_change(app, &mut leadership, deadline).await {
             let refused = refused.unwrap_or_else(|| no_leader_known().into_response());
             return refused;
         }
@@ -218,25 +216,22 @@ impl From<Response> for Attempt {
     }
 }
 
-/// Waits for the status to change or for a moment to pass; `false` at the deadline.
-async fn wait_for_change(
-    app: &App,
-    status: &mut tokio::sync::watch::Receiver<Status>,
-    deadline: Instant,
-) -> bool {
+/// Waits for the leader to change or for a moment to pass; `false` at the deadline.
+async fn wait_for_change(app: &App, leadership: &mut watch::Receiver<Leadership>, deadline: Instant) -> bool {
     let left = deadline.saturating_duration_since(app.services.clock.now());
     if left.is_zero() || app.stopping.is_cancelled() {
         return false;
     }
-    // A node that stops changing its status stops changing it here too; the pause goes on then.
-    let _ = tokio::time::timeout(left.min(SETTLE_PAUSE), status.changed()).await;
+    // A node that is stopping tells no changes any more; the pause goes on then.
+    let _ = tokio::time::timeout(left.min(SETTLE_PAUSE), leadership.changed()).await;
     true
 }
 
 /// Sends a request to `leader`, once.
-async fn send_on(app: &App, exchange: &Exchange, leader: &Member, own_id: u64) -> Attempt {
+async fn send_on(app: &App, exchange: &Exchange, leader: &LeaderAddress, own_id: u64) -> Attempt {
     if exchange.head.headers.contains_key(FORWARDED_BY) {
-        let refusal = Refusal::no_leader("the request was sent to this node as the leader, and another node leads");
+        let refusal =
+            Refusal::no_leader("the request was sent to this node as the leader, and another node leads");
         return Attempt::Served(refusal.undecided().into_response());
     }
     if exchange.head.headers.get(FORWARD).is_some_and(|value| value == FORWARD_NEVER) {
@@ -249,8 +244,7 @@ async fn send_on(app: &App, exchange: &Exchange, leader: &Member, own_id: u64) -
         node_id: own_id,
         timeout: exchange.timeout,
     };
-    let mut status = app.services.cluster.watch_status();
-    match app.forwarder.send(leader, outgoing, &mut status).await {
+    match app.forwarder.send(leader, outgoing, &mut app.leadership.clone()).await {
         Forwarded::Answered(response) => Attempt::Served(response),
         Forwarded::Undecided => Attempt::NotYet(no_leader_known().into_response()),
         Forwarded::NotSent(reason) => {
@@ -258,7 +252,11 @@ async fn send_on(app: &App, exchange: &Exchange, leader: &Member, own_id: u64) -
             Attempt::NotYet(Refusal::no_leader("the leader can not be reached").undecided().into_response())
         }
         Forwarded::Lost(reason) if exchange.is_write() => {
-            tracing::debug!(leader = leader.node_id, reason, "the outcome of a request that was sent on is open");
+            tracing::debug!(
+                leader = leader.node_id,
+                reason,
+                "the outcome of a request that was sent on is open"
+            );
             app.services.metrics.http.forwards_unknown.inc();
             Attempt::Served(refusal::outcome_unknown().into_response())
         }
@@ -269,7 +267,7 @@ async fn send_on(app: &App, exchange: &Exchange, leader: &Member, own_id: u64) -
 }
 
 /// Tells the client where the leader is.
-fn redirect(head: &request::Parts, leader: &Member) -> Response {
+fn redirect(head: &request::Parts, leader: &LeaderAddress) -> Response {
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let location = HeaderValue::try_from(format!("http://{}{path}", leader.api_addr));
     let Ok(location) = location else {

@@ -62,7 +62,10 @@ fn json_refusal(path: &str, error: &serde_json::Error) -> Refusal {
         None => parent.to_owned(),
     };
     // Field names come from the client; a long one is cut in the answer.
-    Refusal::invalid(field.chars().take(200).collect::<String>(), message.chars().take(400).collect::<String>())
+    Refusal::invalid(
+        field.chars().take(200).collect::<String>(),
+        message.chars().take(400).collect::<String>(),
+    )
 }
 
 /// The parameters of the path, by name.

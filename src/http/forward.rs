@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::options::HttpOptions;
 use crate::api::headers::FORWARDED_BY;
-use crate::consensus::{Member, Status};
+use crate::leader::{LeaderAddress, Leadership};
 
 /// In answers between replicas: nothing was decided because the asked node does not lead. Never reaches a client.
 pub(super) const UNDECIDED: HeaderName = HeaderName::from_static("slotkeeper-undecided");
@@ -78,13 +78,13 @@ impl Forwarder {
         Self { client }
     }
 
-    /// Sends the request to `leader` and waits for the head of its answer. Gives up early if `status` shows that
+    /// Sends the request to `leader` and waits for the head of its answer. Gives up early if `leadership` shows that
     /// another node leads.
     pub(super) async fn send(
         &self,
-        leader: &Member,
+        leader: &LeaderAddress,
         outgoing: Outgoing<'_>,
-        status: &mut watch::Receiver<Status>,
+        leadership: &mut watch::Receiver<Leadership>,
     ) -> Forwarded {
         let request = match rebuilt(leader, &outgoing) {
             Ok(request) => request,
@@ -97,18 +97,23 @@ impl Forwarder {
                 Err(error) if error.is_connect() => Forwarded::NotSent(error.to_string()),
                 Err(error) => Forwarded::Lost(error.to_string()),
             },
-            () = replaced(leader.node_id, status) => Forwarded::Lost("the leader was replaced".to_owned()),
+            () = replaced(leader.node_id, leadership) => Forwarded::Lost("the leader was replaced".to_owned()),
             () = tokio::time::sleep(outgoing.timeout) => Forwarded::Lost("no answer came in time".to_owned()),
         }
     }
 }
 
 /// The request as it goes to `leader`.
-fn rebuilt(leader: &Member, outgoing: &Outgoing<'_>) -> Result<Request<Full<Bytes>>, axum::http::Error> {
+fn rebuilt(
+    leader: &LeaderAddress,
+    outgoing: &Outgoing<'_>,
+) -> Result<Request<Full<Bytes>>, axum::http::Error> {
     let path = outgoing.head.uri.path_and_query().map_or("/", |path| path.as_str());
     let uri: Uri = format!("http://{}{path}", leader.api_addr).parse()?;
-    let mut request =
-        Request::builder().method(outgoing.head.method.clone()).uri(uri).body(Full::new(outgoing.body.clone()))?;
+    let mut request = Request::builder()
+        .method(outgoing.head.method.clone())
+        .uri(uri)
+        .body(Full::new(outgoing.body.clone()))?;
     let headers = request.headers_mut();
     copy_headers(&outgoing.head.headers, headers);
     headers.insert(FORWARDED_BY, HeaderValue::from(outgoing.node_id));
@@ -125,7 +130,8 @@ fn passed_back(response: Response<hyper::body::Incoming>) -> Response<Body> {
 
 fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
     for (name, value) in from {
-        let is_kept = !HOP_HEADERS.contains(name) && name.as_str() != "keep-alive" && name.as_str() != "expect";
+        let is_kept =
+            !HOP_HEADERS.contains(name) && name.as_str() != "keep-alive" && name.as_str() != "expect";
         if is_kept {
             to.append(name.clone(), value.clone());
         }
@@ -133,9 +139,10 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap) {
 }
 
 /// Resolves some time after another node than `leader` leads.
-async fn replaced(leader: u64, status: &mut watch::Receiver<Status>) {
-    let is_other = |status: &Status| status.leader.as_ref().is_some_and(|other| other.node_id != leader);
-    if status.wait_for(is_other).await.is_err() {
+async fn replaced(leader: u64, leadership: &mut watch::Receiver<Leadership>) {
+    let is_other =
+        |leadership: &Leadership| leadership.leader.as_ref().is_some_and(|other| other.node_id != leader);
+    if leadership.wait_for(is_other).await.is_err() {
         // Nobody tells any more who leads; the other branches decide.
         std::future::pending::<()>().await;
     }

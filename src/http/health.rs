@@ -13,7 +13,6 @@ use super::App;
 use super::answer::Answer;
 use super::overview::overview;
 use crate::api::cluster::Readiness;
-use crate::consensus::{Role, Status};
 use crate::telemetry::Metrics;
 
 /// How long ago the quorum may have been heard.
@@ -29,32 +28,36 @@ pub(super) async fn livez() -> &'static str {
 #[utoipa::path(get, path = "/readyz", tag = "Node",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 pub(super) async fn readyz(State(app): State<App>) -> Answer<Readiness> {
-    let status = app.services.cluster.status();
-    let mut reasons = reasons(&status);
+    let leader_id = app.leader_id();
+    let mut reasons = reasons(&app, leader_id);
     if app.stopping.is_cancelled() {
         reasons.push("this node is shutting down".to_owned());
     }
     let body = Readiness {
         ready: reasons.is_empty(),
         reasons,
-        node_id: status.node_id,
-        leader_id: status.leader.map(|leader| leader.node_id),
+        node_id: app.services.cluster.node_id(),
+        leader_id,
         revision: app.services.replica.revision(),
     };
     let code = if body.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Answer::local(code, body)
 }
 
-fn reasons(status: &Status) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if status.leader.is_none() {
-        reasons.push("no leader is known".to_owned());
+fn reasons(app: &App, leader_id: Option<u64>) -> Vec<String> {
+    let Some(leader_id) = leader_id else {
+        return vec!["no leader is known".to_owned()];
+    };
+    let contact_age = app.services.cluster.picture().contact_age;
+    if contact_age.is_some_and(|age| age <= CONTACT_AGE_MAX) {
+        return Vec::new();
     }
-    let heard = status.quorum_contact_age.is_some_and(|age| age <= CONTACT_AGE_MAX);
-    if status.role == Role::Leader && !heard {
-        reasons.push("this node leads and does not reach a quorum".to_owned());
-    }
-    reasons
+    let reason = if leader_id == app.services.cluster.node_id() {
+        "this node leads and does not hear a quorum"
+    } else {
+        "this node does not hear the leader"
+    };
+    vec![reason.to_owned()]
 }
 
 /// The figures of this node in the text form of Prometheus.

@@ -109,8 +109,12 @@ pub(super) async fn confirm_allocations(
     let named = request.allocation_ids.len() + request.failed.len();
     requests::check_count("allocation_ids", named, limits::ALLOCATIONS_PER_REQUEST_MAX)?;
     let failed = request.failed.into_iter().map(|failed| (failed.allocation_id, Arc::from(failed.reason)));
-    let command =
-        Command::Confirm { id, epoch: request.epoch, started: request.allocation_ids, failed: failed.collect() };
+    let command = Command::Confirm {
+        id,
+        epoch: request.epoch,
+        started: request.allocation_ids,
+        failed: failed.collect(),
+    };
     let written = app.submit(key, Intent::Command(command)).await?;
     let Reply::Confirmed { active, failed, unknown } = written.reply else {
         return Err(super::app::unexpected(&written.reply));

@@ -33,7 +33,8 @@ pub(super) async fn get_index() -> Answer<Index> {
     responses((status = 200, content_type = "text/markdown", body = String)))]
 pub(super) async fn get_error_page(path: PathParameters) -> Result<Response, Refusal> {
     let code: String = path.get("code")?;
-    let page = page(&code).ok_or_else(|| Refusal::new(ProblemCode::NotFound, "there is no such problem code"))?;
+    let page =
+        page(&code).ok_or_else(|| Refusal::new(ProblemCode::NotFound, "there is no such problem code"))?;
     let mut response = Body::from(page).into_response();
     let media_type = HeaderValue::from_static("text/markdown; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);

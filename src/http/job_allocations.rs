@@ -98,7 +98,11 @@ pub(super) async fn release_allocations(
     JsonBody(request): JsonBody<Release>,
 ) -> Result<Answer<Released>, Refusal> {
     let job: JobId = path.get("job_id")?;
-    requests::check_count("allocation_ids", request.allocation_ids.len(), limits::ALLOCATIONS_PER_REQUEST_MAX)?;
+    requests::check_count(
+        "allocation_ids",
+        request.allocation_ids.len(),
+        limits::ALLOCATIONS_PER_REQUEST_MAX,
+    )?;
     release(&app, key, job, request.allocation_ids).await
 }
 

@@ -113,7 +113,7 @@ pub(super) async fn heartbeat_job(
     JsonBody(request): JsonBody<JobHeartbeat>,
 ) -> Result<Answer<JobHeartbeatAnswer>, Refusal> {
     let job_id: JobId = path.get("job_id")?;
-    app.services.leader.job_heartbeat(job_id.clone(), request.job_master_id).await?;
+    app.services.leader.job_heartbeat(&job_id, Some(&request.job_master_id)).await?;
     let state = app.state();
     let lease_ms = state.jobs().get(&job_id).and_then(|job| job.lease_ms);
     Ok(Answer::read(state.revision(), JobHeartbeatAnswer { job_id, lease_ms }))

@@ -6,12 +6,11 @@ use axum::extract::State;
 
 use super::answer::Answer;
 use super::cluster::member_role;
+use super::cluster_view::ClusterMember;
 use super::extract::{JsonBody, PathParameters};
-use super::refusal::{self, Refusal};
+use super::refusal::Refusal;
 use super::{App, requests};
 use crate::api::cluster::{AddMember, LeadershipTransferred, MemberChanged, TransferLeadership};
-use crate::api::{Problem, ProblemCode};
-use crate::consensus::{Member, MembershipError};
 
 /// How long a hand-over waits for the new leader to serve.
 const NEW_LEADER_WAIT: Duration = Duration::from_secs(10);
@@ -31,7 +30,7 @@ pub(super) async fn add_member(
         }
     }
     let member = app.services.cluster.add_member(&request.api_addr, &request.peer_addr).await?;
-    Ok(changed(&app, member))
+    Ok(changed(&app, member, true))
 }
 
 /// Makes a learner a voter.
@@ -42,7 +41,7 @@ pub(super) async fn promote_member(
     path: PathParameters,
 ) -> Result<Answer<MemberChanged>, Refusal> {
     let member = app.services.cluster.promote(path.get("id")?).await?;
-    Ok(changed(&app, member))
+    Ok(changed(&app, member, true))
 }
 
 /// Removes a member.
@@ -53,7 +52,7 @@ pub(super) async fn remove_member(
     path: PathParameters,
 ) -> Result<Answer<MemberChanged>, Refusal> {
     let member = app.services.cluster.remove(path.get("id")?).await?;
-    Ok(changed(&app, member))
+    Ok(changed(&app, member, false))
 }
 
 /// Hands leadership over. Answers when the new leader serves.
@@ -66,7 +65,10 @@ pub(super) async fn transfer_leadership(
     let leader = app.services.cluster.transfer_leadership(request.to).await?;
     let serves = tokio::time::timeout(NEW_LEADER_WAIT, session_of(&app, leader.node_id)).await;
     if serves.is_err() {
-        return Err(Refusal::no_leader(format!("node {} was elected and does not serve yet", leader.node_id)));
+        return Err(Refusal::no_leader(format!(
+            "node {} was elected and does not serve yet",
+            leader.node_id
+        )));
     }
     let body = LeadershipTransferred { leader_id: leader.node_id, api_addr: leader.api_addr };
     Ok(Answer::read(app.services.replica.revision(), body))
@@ -84,31 +86,12 @@ async fn session_of(app: &App, node_id: u64) {
     }
 }
 
-fn changed(app: &App, member: Member) -> Answer<MemberChanged> {
-    let members = app.services.cluster.status().members;
-    let role = members.iter().find(|(present, _)| present.node_id == member.node_id).map(|(_, role)| *role);
+fn changed(app: &App, member: ClusterMember, is_member: bool) -> Answer<MemberChanged> {
     let body = MemberChanged {
         node_id: member.node_id,
         api_addr: member.api_addr,
         peer_addr: member.peer_addr,
-        role: role.map(member_role),
+        role: is_member.then(|| member_role(member.is_voter)),
     };
     Answer::read(app.services.replica.revision(), body)
-}
-
-impl From<MembershipError> for Refusal {
-    fn from(error: MembershipError) -> Self {
-        let detail = error.to_string();
-        match error {
-            MembershipError::NotLeader { leader } => {
-                let problem = Problem::new(ProblemCode::NoLeader, detail).with_retry_after_ms(200);
-                Self::from(problem.with_leader(leader.as_ref().map(refusal::leader_hint))).undecided()
-            }
-            MembershipError::NoQuorum => Self::no_leader(detail),
-            MembershipError::UnknownMember(_) => Self::new(ProblemCode::UnknownMember, detail),
-            MembershipError::Conflict(_) => Self::new(ProblemCode::MembershipConflict, detail),
-            MembershipError::Unknown => refusal::outcome_unknown(),
-            MembershipError::Stopped => refusal::shutting_down(),
-        }
-    }
 }

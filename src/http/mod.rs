@@ -42,7 +42,9 @@ mod slot_counts;
 mod task_managers;
 
 pub use app::{App, Services};
-pub use cluster_view::ClusterView;
+pub use cluster_view::{
+    BarrierFailure, ClusterMember, ClusterPicture, ClusterView, MemberReport, MembershipFailure,
+};
 pub use openapi::openapi_json;
 pub use options::HttpOptions;
 pub use serve::serve;

@@ -21,7 +21,7 @@ pub(super) async fn plan(
     let (job, request) = request.into_request();
     let request = requests::allocation(job, request)?;
     let (slots, strategy, profile) = (request.slots, request.rules.strategy.clone(), request.profile.clone());
-    let planned = app.services.leader.plan(request).await?;
+    let planned = app.services.leader.plan(request).await?.map_err(|rejection| Refusal::from(&rejection))?;
     let state = app.state();
     let shown = |placement: &Placement| slot(&state, placement, profile.as_ref());
     let body = Plan {
@@ -45,9 +45,9 @@ fn decision(placed: usize, slots: u32) -> PlanDecision {
 
 fn slot(state: &DomainState, placement: &Placement, wanted: Option<&ResourceProfile>) -> PlannedSlot {
     let task_manager = state.task_managers().get(&placement.task_manager);
-    let profile = task_manager.and_then(|task_manager| effective_profile(task_manager, wanted).ok());
+    let profile = task_manager.and_then(|task_manager| effective_profile(&task_manager.offer, wanted).ok());
     PlannedSlot {
         task_manager_id: placement.task_manager.clone(),
-        profile: profile.map(|profile| Profile::from(&profile)).unwrap_or_default(),
+        profile: profile.map(Profile::from).unwrap_or_default(),
     }
 }

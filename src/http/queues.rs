@@ -41,7 +41,8 @@ pub(super) async fn get_queue(
     query.finish()?;
     let name: QueueName = path.get("name")?;
     let state = app.state();
-    let queue = state.queues().get(&name).ok_or_else(|| Refusal::from(&Rejection::UnknownQueue(name.clone())))?;
+    let queue =
+        state.queues().get(&name).ok_or_else(|| Refusal::from(&Rejection::UnknownQueue(name.clone())))?;
     Ok(Answer::read(state.revision(), answers::queue(&name, queue, pending(&state, &name))))
 }
 

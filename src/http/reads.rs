@@ -38,7 +38,8 @@ pub(super) fn freshness(uri: &Uri) -> Result<Freshness, Refusal> {
             }
             ("min_revision", value) => {
                 revisions += 1;
-                let revision = value.parse().map_err(|_| Refusal::invalid("min_revision", "it is a revision"))?;
+                let revision =
+                    value.parse().map_err(|_| Refusal::invalid("min_revision", "it is a revision"))?;
                 freshness.min_revision = Some(Revision(revision));
             }
             _ => {}

@@ -8,12 +8,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::answer::{self, AnswerFacts};
+use super::cluster_view::{BarrierFailure, MembershipFailure};
 use crate::api::problem::{LeaderHint, PROBLEM_MEDIA_TYPE};
 use crate::api::reasons::RefusalReasonCount;
 use crate::api::{Problem, ProblemCode};
-use crate::consensus::{BarrierError, Member};
 use crate::domain::{RefusalCount, Rejection, Revision};
-use crate::leader::{HeartbeatError, SubmitError};
+use crate::leader::{HeartbeatError, LeaderAddress, SubmitError};
 
 /// When a client should try again, where nobody knows better.
 const RETRY_AFTER_MS: u64 = 200;
@@ -106,7 +106,7 @@ impl IntoResponse for Refusal {
 }
 
 /// The leader as problems name it.
-pub(super) fn leader_hint(leader: &Member) -> LeaderHint {
+pub(super) fn leader_hint(leader: &LeaderAddress) -> LeaderHint {
     LeaderHint { node_id: leader.node_id, api_addr: leader.api_addr.clone() }
 }
 
@@ -148,30 +148,44 @@ impl From<SubmitError> for Refusal {
 impl From<HeartbeatError> for Refusal {
     fn from(error: HeartbeatError) -> Self {
         match error {
-            HeartbeatError::Rejected(rejection) => Self::from(&rejection),
-            HeartbeatError::Submit(error) => error.into(),
+            HeartbeatError::Refused(rejection) => Self::from(&rejection),
+            HeartbeatError::Unavailable(error) => error.into(),
         }
     }
 }
 
-impl From<BarrierError> for Refusal {
-    fn from(error: BarrierError) -> Self {
+impl From<BarrierFailure> for Refusal {
+    fn from(error: BarrierFailure) -> Self {
         match error {
-            BarrierError::NotLeader { leader } => {
-                let problem = Problem::new(ProblemCode::NoLeader, "this node does not lead")
-                    .with_retry_after_ms(RETRY_AFTER_MS)
-                    .with_leader(leader.as_ref().map(leader_hint));
-                Self::from(problem).undecided()
+            BarrierFailure::NotLeader | BarrierFailure::NoQuorum => {
+                Self::no_leader(error.to_string()).undecided()
             }
-            BarrierError::NoQuorum => Self::no_leader("the leader does not reach a quorum").undecided(),
-            BarrierError::Stopped => shutting_down(),
+            BarrierFailure::Stopped => shutting_down(),
+        }
+    }
+}
+
+impl From<MembershipFailure> for Refusal {
+    fn from(error: MembershipFailure) -> Self {
+        let detail = error.to_string();
+        match error {
+            MembershipFailure::NotLeader { leader } => {
+                let problem = Problem::new(ProblemCode::NoLeader, detail).with_retry_after_ms(RETRY_AFTER_MS);
+                Self::from(problem.with_leader(leader.as_ref().map(leader_hint))).undecided()
+            }
+            MembershipFailure::UnknownMember(_) => Self::new(ProblemCode::UnknownMember, detail),
+            MembershipFailure::Conflict(_) => Self::new(ProblemCode::MembershipConflict, detail),
+            MembershipFailure::Unknown(_) => Self::new(ProblemCode::OutcomeUnknown, detail),
+            MembershipFailure::Stopped => shutting_down(),
         }
     }
 }
 
 /// The node stops; another one may be asked at once.
 pub(super) fn shutting_down() -> Refusal {
-    Problem::new(ProblemCode::ShuttingDown, "this node is shutting down").with_retry_after_ms(RETRY_AFTER_MS).into()
+    Problem::new(ProblemCode::ShuttingDown, "this node is shutting down")
+        .with_retry_after_ms(RETRY_AFTER_MS)
+        .into()
 }
 
 /// A write was sent and no answer came.
@@ -184,7 +198,9 @@ impl From<&Rejection> for Refusal {
     fn from(rejection: &Rejection) -> Self {
         let problem = Problem::new(code(rejection), rejection.to_string());
         match rejection {
-            Rejection::InsufficientResources { reasons: counts } => problem.with_reasons(reasons(counts)).into(),
+            Rejection::InsufficientResources { reasons: counts } => {
+                problem.with_reasons(reasons(counts)).into()
+            }
             Rejection::InvalidCommand { field, .. } => problem.with_field(field.clone()).into(),
             Rejection::InvalidSetting(error) => problem.with_field(error.setting.clone()).into(),
             Rejection::IdempotencyTableFull => problem.with_retry_after_ms(10_000).into(),

@@ -52,7 +52,8 @@ fn check_label_value(field: &str, value: &str) -> Result<(), Refusal> {
 /// An address: something to connect to, so neither empty nor with blanks.
 pub(super) fn check_address(field: &str, address: &str) -> Result<(), Refusal> {
     let is_visible = |c: char| !c.is_control() && !c.is_whitespace();
-    let is_sound = (1..=limits::ADDRESS_BYTES_MAX).contains(&address.len()) && address.chars().all(is_visible);
+    let is_sound =
+        (1..=limits::ADDRESS_BYTES_MAX).contains(&address.len()) && address.chars().all(is_visible);
     if is_sound {
         return Ok(());
     }
@@ -129,7 +130,10 @@ fn check_share(total: &ResourceProfile, slot_profile: &ResourceProfile, slots: u
 }
 
 /// An allocation request of `job`.
-pub(super) fn allocation(job: JobId, request: AllocationRequest) -> Result<leader::AllocationRequest, Refusal> {
+pub(super) fn allocation(
+    job: JobId,
+    request: AllocationRequest,
+) -> Result<leader::AllocationRequest, Refusal> {
     check_range("slots", request.slots, 1..=limits::SLOTS_PER_REQUEST_MAX)?;
     if request.wait.ms > ALLOCATION_WAIT_MS_MAX {
         return Err(Refusal::invalid("wait", "at most 60s"));

@@ -8,8 +8,8 @@ use super::refusal::{self, Refusal};
 use super::{App, answers, requests};
 use crate::api::requirements::{PutRequirements, RequirementStatus, Requirements};
 use crate::api::resources::Profile;
-use crate::domain::{Job, JobId, Rejection, Reply, RequirementState, Revision};
-use crate::leader::Intent;
+use crate::domain::{Job, JobId, RefusalCount, Rejection, Reply, RequirementState, Revision};
+use crate::leader::{self, Intent};
 
 /// Declares what a job wants: all lines at once, under a version that only grows.
 ///
@@ -51,12 +51,15 @@ fn shown(app: &App, job_id: &JobId) -> Result<(Revision, Requirements), Refusal>
     let state = app.state();
     let unknown = || Refusal::from(&Rejection::UnknownJob(job_id.clone()));
     let job: &Job = state.jobs().get(job_id).ok_or_else(unknown)?;
-    let requirements = job.requirements.values().map(line).collect();
+    let mut reasons = leader::explain(&state, job_id, app.services.leader.strategies());
+    let lines = job.requirements.iter();
+    let requirements =
+        lines.map(|(name, line)| shown_line(line, &reasons.remove(name).unwrap_or_default())).collect();
     let body = Requirements { job_id: job_id.clone(), version: job.requirements_version, requirements };
     Ok((state.revision(), body))
 }
 
-fn line(line: &RequirementState) -> RequirementStatus {
+fn shown_line(line: &RequirementState, reasons: &[RefusalCount]) -> RequirementStatus {
     let requirement = &line.requirement;
     RequirementStatus {
         name: requirement.name.clone(),
@@ -65,7 +68,7 @@ fn line(line: &RequirementState) -> RequirementStatus {
         desired: requirement.desired,
         granted: u32::try_from(line.granted.len()).unwrap_or(u32::MAX),
         pending: line.pending(),
-        reasons: refusal::reasons(&[]),
+        reasons: refusal::reasons(reasons),
         constraints: requirement.rules.constraints.iter().map(answers::constraint).collect(),
     }
 }

@@ -14,8 +14,8 @@ use utoipa::OpenApi;
 use super::App;
 use super::dispatch::{dispatch, method_not_allowed, not_found};
 use super::{
-    allocations, cluster, health, heartbeats, index, job_allocations, jobs, members, openapi, overview, plan, queues,
-    requirements, settings, task_managers,
+    allocations, cluster, health, heartbeats, index, job_allocations, jobs, members, openapi, overview, plan,
+    queues, requirements, settings, task_managers,
 };
 use crate::api::Problem;
 use crate::api::allocations::ALLOCATION_WAIT_MS_MAX;

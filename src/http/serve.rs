@@ -28,7 +28,12 @@ use super::{App, Services, routes};
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves the API on `listener` until `stopping` is cancelled, then ends gracefully.
-pub async fn serve(listener: TcpListener, services: Services, options: HttpOptions, stopping: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    services: Services,
+    options: HttpOptions,
+    stopping: CancellationToken,
+) {
     let app = App::new(services, options, stopping.clone());
     let server = Server { router: routes::router(app.clone()), app, guests: Guests::default() };
     let mut connections = JoinSet::new();

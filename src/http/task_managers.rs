@@ -60,11 +60,13 @@ pub(super) async fn list_task_managers(
 ) -> Result<Answer<Page<TaskManager>>, Refusal> {
     let page = PageOf::<TaskManagerId>::take(&mut query)?;
     let wanted = query.take_with("state", state_named)?;
-    let labels = query.take_all("label").iter().map(|text| label_filter(text)).collect::<Result<Vec<_>, _>>()?;
+    let labels =
+        query.take_all("label").iter().map(|text| label_filter(text)).collect::<Result<Vec<_>, _>>()?;
     query.finish()?;
     let state = app.state();
     let body = page.fill(state.task_managers().range(page.range()), |id, task_manager| {
-        let in_state = wanted.is_none_or(|wanted| answers::task_manager_state(task_manager.condition) == wanted);
+        let in_state =
+            wanted.is_none_or(|wanted| answers::task_manager_state(task_manager.condition) == wanted);
         let has_label = |(key, value): &(Name, Option<String>)| {
             let present = task_manager.labels.get(key);
             present.is_some_and(|present| value.as_ref().is_none_or(|value| value == present))
@@ -81,7 +83,8 @@ fn state_named(text: &str) -> Result<TaskManagerState, String> {
 }
 
 fn label_filter(text: &str) -> Result<(Name, Option<String>), Refusal> {
-    let (key, value) = text.split_once('=').map_or((text, None), |(key, value)| (key, Some(value.to_owned())));
+    let (key, value) =
+        text.split_once('=').map_or((text, None), |(key, value)| (key, Some(value.to_owned())));
     let key = Name::new(key).map_err(|error| Refusal::invalid("label", error.to_string()))?;
     Ok((key, value))
 }
@@ -103,7 +106,12 @@ pub(super) async fn get_task_manager(
 }
 
 /// A TaskManager as answers show it.
-fn shown(app: &App, state: &domain::State, id: &TaskManagerId, task_manager: &domain::TaskManager) -> TaskManager {
+fn shown(
+    app: &App,
+    state: &domain::State,
+    id: &TaskManagerId,
+    task_manager: &domain::TaskManager,
+) -> TaskManager {
     let (drain_deadline, lost_since) = match task_manager.condition {
         Condition::Draining { deadline } => (deadline.map(answers::timestamp), None),
         Condition::Lost { since } => (None, Some(answers::timestamp(since))),
