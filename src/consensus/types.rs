@@ -59,7 +59,6 @@ pub(super) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
 pub(super) type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 pub(super) type Snapshot = alias::SmSnapshotOf<TypeConfig, StateMachine>;
 pub(super) type Metrics = openraft::RaftMetrics<TypeConfig>;
-pub(super) type Fatal = openraft::errors::Fatal<TypeConfig>;
 
 /// The log id of an entry of `term` at `index`.
 pub(super) fn log_id(term: u64, index: u64) -> LogId {
