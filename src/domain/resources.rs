@@ -106,7 +106,8 @@ impl ResourceProfile {
         ]
     }
 
-    fn from_plain(
+    /// A profile of the five unnamed amounts in the order of [`PLAIN_NAMES`].
+    pub fn from_plain(
         [cpu_millis, task_heap_bytes, task_off_heap_bytes, managed_bytes, network_bytes]: [u64; 5],
     ) -> Self {
         Self {

@@ -217,10 +217,11 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
 
 /// The entries of a [`SharedMap`] in order.
 pub struct Iter<'a, K, V> {
-    entries: FlatMap<Chunks<'a, K, V>, &'a Chunk<K, V>, Opened<'a, K, V>>,
+    entries: Entries<'a, K, V>,
 }
 
 type Chunks<'a, K, V> = btree_map::Values<'a, K, Arc<Chunk<K, V>>>;
+type Entries<'a, K, V> = FlatMap<Chunks<'a, K, V>, &'a Chunk<K, V>, Opened<'a, K, V>>;
 type Opened<'a, K, V> = fn(&'a Arc<Chunk<K, V>>) -> &'a Chunk<K, V>;
 
 impl<'a, K, V> Iterator for Iter<'a, K, V> {
@@ -376,6 +377,15 @@ mod tests {
             }
             check(&map, &model);
         }
+    }
+
+    #[test]
+    fn a_key_below_all_others_is_found() {
+        let mut map = SharedMap::from_iter([(5, 'b')]);
+        map.insert(3, 'a');
+        assert_eq!(map.get(&3), Some(&'a'));
+        assert_eq!(map.remove(&3), Some('a'));
+        assert_eq!(map.get(&3), None);
     }
 
     #[test]

@@ -1,0 +1,85 @@
+//! Rules of queues and settings.
+
+use slotkeeper::domain::{Command, QueuePhase, Rejection, Reply, SettingsPatch, StaleDecision};
+
+use crate::support::*;
+
+#[test]
+fn the_default_queue_is_always_there() {
+    let mut ledger = Ledger::new();
+    ledger.job("job");
+    let delete = Command::DeleteQueue { name: queue("default") };
+    assert_eq!(ledger.refusal(delete), Rejection::QueueProtected(queue("default")));
+}
+
+#[test]
+fn no_grant_takes_a_queue_above_its_maximum() {
+    let mut ledger = Ledger::new();
+    ledger.static_task_manager("tm", 4);
+    ledger.reply(put_queue("small", Some(2), QueuePhase::Running));
+    ledger.reply(put_job("job", "small"));
+    let three = ledger.allocation("job", &["tm", "tm", "tm"]);
+    let full = Rejection::StaleDecision(StaleDecision::QueueMaximum);
+    assert_eq!(ledger.refusal(Command::Allocate(three)), full);
+    let held = ledger.allocate("job", &["tm", "tm"]);
+    let one = ledger.allocation("job", &["tm"]);
+    assert_eq!(ledger.refusal(Command::Allocate(one)), full);
+    ledger.reply(release("job", &held));
+    ledger.allocate("job", &["tm"]);
+}
+
+#[test]
+fn a_maximum_below_what_is_held_is_refused() {
+    let mut ledger = Ledger::new();
+    ledger.static_task_manager("tm", 2);
+    ledger.job("job");
+    ledger.allocate("job", &["tm", "tm"]);
+    let lower = put_queue("default", Some(1), QueuePhase::Running);
+    assert_eq!(ledger.refusal(lower), Rejection::QueueAboveMaximum(queue("default")));
+    ledger.reply(put_queue("default", Some(2), QueuePhase::Running));
+    assert_eq!(ledger.find_queue("default").used.slots, 2, "a put does not touch what is used");
+}
+
+#[test]
+fn a_stopped_queue_grants_nothing_and_keeps_what_is_granted() {
+    let mut ledger = Ledger::new();
+    ledger.static_task_manager("tm", 2);
+    ledger.job("job");
+    let held = ledger.allocate("job", &["tm"]);
+    ledger.reply(put_queue("default", None, QueuePhase::Stopped));
+    let more = ledger.allocation("job", &["tm"]);
+    let stopped = Rejection::StaleDecision(StaleDecision::QueueStopped);
+    assert_eq!(ledger.refusal(Command::Allocate(more)), stopped);
+    assert_eq!(ledger.grant(held[0]).job, job("job"));
+}
+
+#[test]
+fn a_queue_goes_when_its_jobs_have_ended() {
+    let mut ledger = Ledger::new();
+    let Reply::QueuePut { created: true, .. } = ledger.reply(put_queue("team", None, QueuePhase::Running))
+    else {
+        panic!()
+    };
+    ledger.reply(put_job("job", "team"));
+    let delete = Command::DeleteQueue { name: queue("team") };
+    assert_eq!(ledger.refusal(delete.clone()), Rejection::QueueInUse(queue("team")));
+    ledger.reply(Command::DeleteJob { id: job("job") });
+    ledger.reply(delete.clone());
+    assert_eq!(ledger.refusal(delete), Rejection::UnknownQueue(queue("team")));
+    ledger.job("job");
+}
+
+#[test]
+fn settings_are_taken_as_a_whole_or_not_at_all() {
+    let mut ledger = Ledger::new();
+    let patch = SettingsPatch {
+        heartbeat_interval_ms: Some(2_000),
+        mass_loss_share_percent: Some(0),
+        ..Default::default()
+    };
+    let refusal = ledger.refusal(Command::PatchSettings(patch));
+    assert!(matches!(refusal, Rejection::InvalidSetting(_)), "{refusal:?}");
+    ledger.patch(SettingsPatch { confirm_timeout_ms: Some(Some(7)), ..Default::default() });
+    assert_eq!(ledger.state.settings().confirm_timeout_ms, Some(7));
+    assert_eq!(ledger.state.settings().changed_in, ledger.state.revision());
+}
