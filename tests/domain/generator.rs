@@ -77,10 +77,20 @@ pub fn play(steps: &[Step]) -> Result<Played, TestCaseError> {
         history: Vec::new(),
     };
     player.begin(1)?;
+    player.step(&furnished())?;
     for step in steps {
         player.step(step)?;
     }
     Ok(player.played)
+}
+
+/// The step that every run begins with: all TaskManagers, a second queue and most jobs, so that runs have something to disturb.
+fn furnished() -> Step {
+    let choice = |kind, who, what, amount| Choice { kind, who, what, amount, places: Vec::new(), key: None };
+    let mut choices: Vec<_> = (0..5).map(|who| choice(0, who, 100, 100)).collect();
+    choices.push(choice(220, 1, 50, 100));
+    choices.extend([choice(70, 0, 100, 100), choice(70, 1, 100, 100), choice(70, 2, 100, 200)]);
+    Step { waits: 100, session: 255, choices }
 }
 
 struct Player {
@@ -108,8 +118,8 @@ impl Player {
             waits => self.wall_ms + u64::from(waits) * 10,
         };
         let session = match step.session {
-            0..=15 => return self.begin(u64::from(step.session % 3) + 1),
-            16..=23 => SessionNumber(self.played.state.session().0.saturating_sub(1)),
+            0..=7 => return self.begin(u64::from(step.session % 3) + 1),
+            8..=11 => SessionNumber(self.played.state.session().0.saturating_sub(1)),
             _ => self.played.state.session(),
         };
         let at = LogicalTime(self.wall_ms);
@@ -162,26 +172,26 @@ impl Player {
     fn command(&self, choice: &Choice) -> Command {
         let id = task_manager(&task_manager_name(choice.who));
         match choice.kind {
-            0..=29 => register_choice(choice),
-            30..=34 => Command::DeregisterTaskManager { id },
-            35..=44 => Command::ExpireTaskManager { epoch: self.epoch(choice), id },
-            45..=51 => Command::Cordon { id },
-            52..=61 => Command::Uncordon { id },
-            62..=69 => {
+            0..=19 => register_choice(choice),
+            20..=21 => Command::DeregisterTaskManager { id },
+            22..=26 => Command::ExpireTaskManager { epoch: self.epoch(choice), id },
+            27..=30 => Command::Cordon { id },
+            31..=39 => Command::Uncordon { id },
+            40..=44 => {
                 Command::Drain { id, deadline_ms: (choice.what > 80).then_some(u64::from(choice.what) * 20) }
             }
-            70..=89 => self.confirm_choice(choice),
-            90..=117 => put_job_choice(choice),
-            118..=122 => Command::DeleteJob { id: job(&job_name(choice.who)) },
-            123..=126 => Command::ExpireJob { id: job(&job_name(choice.who)), epoch: self.job_epoch(choice) },
-            127..=164 => self.allocate_choice(choice),
-            165..=179 => self.release_choice(choice),
-            180..=199 => self.declare_choice(choice),
-            200..=219 => self.fulfil_choice(choice),
-            220..=226 => put_queue_choice(choice),
-            227..=230 => Command::DeleteQueue { name: queue(queue_name(choice.who)) },
-            231..=234 => Command::PatchSettings(patch_choice(choice)),
-            235..=247 => Command::ExpireDue,
+            45..=69 => self.confirm_choice(choice),
+            70..=89 => put_job_choice(choice),
+            90..=93 => Command::DeleteJob { id: job(&job_name(choice.who)) },
+            94..=96 => Command::ExpireJob { id: job(&job_name(choice.who)), epoch: self.job_epoch(choice) },
+            97..=144 => self.allocate_choice(choice),
+            145..=164 => self.release_choice(choice),
+            165..=189 => self.declare_choice(choice),
+            190..=219 => self.fulfil_choice(choice),
+            220..=228 => put_queue_choice(choice),
+            229..=232 => Command::DeleteQueue { name: queue(queue_name(choice.who)) },
+            233..=236 => Command::PatchSettings(patch_choice(choice)),
+            237..=247 => Command::ExpireDue,
             _ => Command::MintNodeId {
                 peer_addr: Arc::from(task_manager_name(choice.who)),
                 incarnation: Uuid::from_u128(u128::from(choice.what % 2)),
@@ -202,11 +212,18 @@ impl Player {
         Epoch(if choice.amount < 40 { current.saturating_sub(1) } else { current })
     }
 
+    /// Mostly TaskManagers that take slots in their current registration; at times any, or an older registration.
     fn placements(&self, choice: &Choice) -> Vec<Placement> {
+        let known = self.played.state.task_managers();
+        let accepting: Vec<_> =
+            known.iter().filter(|(_, record)| record.is_accepting()).map(|(id, _)| id).collect();
         let place = |place: &u8| {
-            let name = task_manager_name(*place);
-            let at = Choice { who: *place, amount: if *place > 250 { 0 } else { 255 }, ..choice.clone() };
-            Placement { task_manager: task_manager(&name), epoch: self.epoch(&at) }
+            let any = task_manager(&task_manager_name(*place));
+            let is_any = *place > 245 || accepting.is_empty();
+            let id = if is_any { any } else { accepting[usize::from(*place) % accepting.len()].clone() };
+            let current = known.get(&id).map_or(0, |record| record.epoch.0);
+            let epoch = Epoch(if *place > 250 { current.saturating_sub(1) } else { current });
+            Placement { task_manager: id, epoch }
         };
         choice.places.iter().map(place).collect()
     }
@@ -234,7 +251,7 @@ impl Player {
 
     fn allocate_choice(&self, choice: &Choice) -> Command {
         let placements = self.placements(choice);
-        let slots = u32::try_from(placements.len()).unwrap().max(1) + u32::from(choice.amount > 230);
+        let slots = u32::try_from(placements.len()).unwrap().max(1) + u32::from(choice.amount > 210);
         let mode = if choice.what < 128 { AllocationMode::AllOrNothing } else { AllocationMode::BestEffort };
         Command::Allocate(Allocate {
             job: job(&job_name(choice.who)),
@@ -278,11 +295,18 @@ impl Player {
         let line = pending.get(usize::from(choice.who) % pending.len().max(1));
         let (id, name) = match line {
             Some(line) => (line.job.clone(), line.requirement.clone()),
+            None if choice.amount < 250 => return self.allocate_choice(choice),
             None => (job(&job_name(choice.who)), requirement_name("line-0")),
         };
         let current = self.played.state.jobs().get(&id).map_or(0, |job| job.requirements_version.0);
         let version = RequirementVersion(current.saturating_sub(u64::from(choice.amount < 20)));
-        Command::Fulfil(Fulfil { job: id, version, requirement: name, placements: self.placements(choice) })
+        let mut placements = self.placements(choice);
+        if choice.amount < 230 {
+            let known = self.played.state.jobs().get(&id);
+            let lacking = known.and_then(|job| job.requirements.get(&name)).map_or(0, |line| line.pending());
+            placements.truncate(usize::try_from(lacking).unwrap());
+        }
+        Command::Fulfil(Fulfil { job: id, version, requirement: name, placements })
     }
 }
 
@@ -331,7 +355,7 @@ fn put_job_choice(choice: &Choice) -> Command {
     let (priority, leader) = (i32::from(choice.what % 3) - 1, choice.amount % 4);
     Command::PutJob {
         id: job(&job_name(choice.who)),
-        queue: queue(if choice.amount > 200 { queue_name(choice.what) } else { "default" }),
+        queue: queue(if choice.amount > 140 { queue_name(choice.what) } else { "default" }),
         priority,
         job_master_id: (leader < 2).then(|| job_master(&format!("leader-{leader}"))),
         lease_ms: (choice.what > 128).then_some(30_000),

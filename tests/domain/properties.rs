@@ -13,7 +13,7 @@ use crate::support::difference;
 /// Random runs that one test tries unless the environment says otherwise.
 const SEQUENCES: u32 = 10_000;
 /// Records of the longest run.
-const STEPS_MAX: usize = 24;
+const STEPS_MAX: usize = 20;
 
 /// Runs with the count of the environment. What fails is printed, not stored: the shrunk steps are the report.
 fn runner() -> TestRunner {
