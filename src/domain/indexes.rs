@@ -106,9 +106,31 @@ impl Indexes {
         Some((*id, allocation.granted_at.after(timeout_ms)))
     }
 
-    /// Lists a TaskManager as it is.
+    /// Lists a TaskManager that was not listed.
     pub(super) fn add_task_manager(&mut self, id: &TaskManagerId, task_manager: &TaskManager) {
         self.capacity.insert(id, task_manager);
+        self.add_dates(id, task_manager);
+    }
+
+    /// Undoes [`Self::add_task_manager`] for a TaskManager that has not changed since.
+    pub(super) fn remove_task_manager(&mut self, id: &TaskManagerId, task_manager: &TaskManager) {
+        self.capacity.remove(id);
+        self.remove_dates(id, task_manager);
+    }
+
+    /// Lists a TaskManager that was listed as `before` as it is now.
+    pub(super) fn replace_task_manager(
+        &mut self,
+        id: &TaskManagerId,
+        before: &TaskManager,
+        after: &TaskManager,
+    ) {
+        self.remove_dates(id, before);
+        self.capacity.update(id, after);
+        self.add_dates(id, after);
+    }
+
+    fn add_dates(&mut self, id: &TaskManagerId, task_manager: &TaskManager) {
         match task_manager.condition {
             Condition::Draining { deadline: Some(deadline) } => {
                 self.drains.insert((deadline, id.clone()));
@@ -120,9 +142,7 @@ impl Indexes {
         }
     }
 
-    /// Undoes [`Self::add_task_manager`] for a TaskManager that has not changed since.
-    pub(super) fn remove_task_manager(&mut self, id: &TaskManagerId, task_manager: &TaskManager) {
-        self.capacity.remove(id);
+    fn remove_dates(&mut self, id: &TaskManagerId, task_manager: &TaskManager) {
         match task_manager.condition {
             Condition::Draining { deadline: Some(deadline) } => {
                 self.drains.remove(&(deadline, id.clone()));

@@ -78,15 +78,12 @@ impl Transaction<'_> {
     fn admit(&mut self, id: &TaskManagerId, registration: &Registration<'_>) {
         let epoch = self.state.counters.epoch.next();
         self.state.counters.epoch = epoch;
-        let known = self.state.task_managers.get(id);
-        let condition = match known {
+        let known = self.state.task_managers.get(id).cloned();
+        let condition = match &known {
             None => Condition::Active,
             Some(known) if known.is_lost() => known.returns_as.unwrap_or(Condition::Active),
             Some(known) => known.condition,
         };
-        if let Some(known) = known {
-            self.state.indexes.remove_task_manager(id, known);
-        }
         let record = TaskManager {
             session: registration.session.clone(),
             epoch,
@@ -101,7 +98,10 @@ impl Transaction<'_> {
             registered_at: self.state.now,
             registered_in: self.revision,
         };
-        self.state.indexes.add_task_manager(id, &record);
+        match known {
+            None => self.state.indexes.add_task_manager(id, &record),
+            Some(known) => self.state.indexes.replace_task_manager(id, &known, &record),
+        }
         self.state.task_managers.insert(id.clone(), Arc::new(record));
         self.events.push(Event::TaskManagerRegistered { id: id.clone(), epoch });
         self.finish_drain(id);
@@ -222,10 +222,9 @@ impl Transaction<'_> {
         if record.condition == condition {
             return;
         }
-        let record = Arc::make_mut(record);
-        self.state.indexes.remove_task_manager(id, record);
-        record.condition = condition;
-        self.state.indexes.add_task_manager(id, record);
+        let before = record.clone();
+        Arc::make_mut(record).condition = condition;
+        self.state.indexes.replace_task_manager(id, &before, record);
         self.events.push(Event::TaskManagerChanged { id: id.clone(), condition });
     }
 
