@@ -1,6 +1,6 @@
 //! Properties of every log, tried on random runs.
 //!
-//! `SLOTKEEPER_SEQUENCES` sets how many runs are tried (default below). A failure prints the shrunk steps.
+//! `SLOTKEEPER_SEQUENCES` sets how many runs the tests try together (default below). A failure prints the shrunk steps.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -10,16 +10,26 @@ use slotkeeper::domain::{Record, State};
 use crate::generator::{Played, play, run};
 use crate::support::difference;
 
-/// Random runs that one test tries unless the environment says otherwise.
+/// Random runs that the tests here try together unless the environment says otherwise.
 const SEQUENCES: u32 = 10_000;
+/// How many tests share them.
+const TESTS: u32 = 2;
 /// Records of the longest run.
 const STEPS_MAX: usize = 20;
 
-/// Runs with the count of the environment. What fails is printed, not stored: the shrunk steps are the report.
-fn runner() -> TestRunner {
+/// Tries a property of a run and of a random place in its log. Of what fails the shrunk steps are printed, not stored.
+fn holds(property: impl Fn(&Played, usize) -> Result<(), TestCaseError>) {
     let wanted = std::env::var("SLOTKEEPER_SEQUENCES").ok().and_then(|count| count.parse().ok());
-    let cases = wanted.unwrap_or(SEQUENCES);
-    TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() })
+    let cases = wanted.unwrap_or(SEQUENCES).div_ceil(TESTS);
+    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
+    let inputs = (run(STEPS_MAX), any::<prop::sample::Index>());
+    let result = runner.run(&inputs, |(steps, place)| {
+        let played = play(&steps)?;
+        property(&played, place.index(played.log.len()))
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
 }
 
 /// A record as a replica gets it: through bytes.
@@ -48,29 +58,37 @@ fn follow(state: &mut State, played: &Played, from: usize) -> Result<(), TestCas
     Ok(())
 }
 
-/// The leader plays (every invariant is checked after every command, and that a refused command changes nothing), a
-/// replica follows record by record, and a second one is restored from a snapshot at a random record.
+/// The state of a replica that has the first `count` records.
+fn replica_of(played: &Played, count: usize) -> State {
+    let mut replica = State::new();
+    for record in played.log.iter().take(count) {
+        replica.apply(&through_bytes(record));
+    }
+    replica
+}
+
+/// The leader plays command by command on its copy; every invariant is checked after every command, and that a refused
+/// command changes nothing. The replica applies record by record, and goes on from a clone that shares its parts.
 #[test]
-fn all_replicas_agree_however_they_came_to_a_record() {
-    let cut = any::<prop::sample::Index>();
-    let result = runner().run(&(run(STEPS_MAX), cut), |(steps, cut)| {
-        let played = play(&steps)?;
-        let cut = cut.index(played.log.len());
-        let mut replica = State::new();
-        for record in played.log.iter().take(cut) {
-            replica.apply(&through_bytes(record));
-        }
-        let kept = replica.clone();
-        let hash_at_cut = replica.hash();
-        let mut restored = through_snapshot(&replica);
-        prop_assert_eq!(restored.hash(), hash_at_cut);
-        prop_assert_eq!(difference(&restored, &replica), None, "restored at {}", cut);
-        follow(&mut replica, &played, cut)?;
-        follow(&mut restored, &played, cut)?;
+fn a_replica_follows_the_leader_to_the_same_state() {
+    holds(|played, cut| {
+        let kept = replica_of(played, cut);
+        let hash_at_cut = kept.hash();
+        let mut replica = kept.clone();
+        follow(&mut replica, played, cut)?;
         prop_assert_eq!(kept.hash(), hash_at_cut, "a clone changed with its original");
         Ok(())
     });
-    if let Err(failure) = result {
-        panic!("{failure}");
-    }
+}
+
+#[test]
+fn a_replica_restored_from_a_snapshot_follows_to_the_same_state() {
+    holds(|played, cut| {
+        let replica = replica_of(played, cut);
+        let mut restored = through_snapshot(&replica);
+        prop_assert_eq!(restored.hash(), replica.hash());
+        prop_assert_eq!(difference(&restored, &replica), None, "restored at {}", cut);
+        prop_assert_eq!(restored.violations(), []);
+        follow(&mut restored, played, cut)
+    });
 }
