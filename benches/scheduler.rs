@@ -1,7 +1,7 @@
-//! How long decisions take on a large cluster. Prints figures and asserts nothing; run with `cargo bench --bench scheduler`.
+//! How long decisions take on a large cluster. Prints figures and asserts nothing; `cargo bench --bench scheduler`.
 //!
-//! 100,000 TaskManagers with 16 slots each, in three shapes of fleet: all alike, zones as labels, and every TaskManager with a
-//! label of its own; static and dynamic. Each figure is the mean over many decisions that are planned and applied.
+//! 100,000 TaskManagers with 16 slots each, static and dynamic, with few labels or each with one of its own, and with
+//! ten thousand different amounts free. Each figure is the mean over many decisions that are planned and applied.
 
 use std::hint::black_box;
 use std::sync::Arc;

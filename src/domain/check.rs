@@ -3,7 +3,7 @@
 //! What it promises: pure functions of what they are given, so a decision that passed here against some state passes
 //! in `apply` against an equal state; they name one reason, always the same for the same input. What it must not do:
 //! change anything, rank anything, or know labels and constraints, which bind the planner only. Tested here and
-//! against the planner in `tests/scheduler.rs`.
+//! against the planner in `tests/scheduler`.
 
 use super::outcome::{RefusalReason, StaleDecision};
 use super::queue::{Queue, QueuePhase};

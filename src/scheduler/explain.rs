@@ -1,9 +1,9 @@
 //! Why no TaskManager takes one more slot, counted.
 //!
 //! What it promises: every known TaskManager is counted once, so the counts add up; the cost depends on the number of
-//! groups, and of sets of labels if the request asks for labels, not on the number of TaskManagers. Of several reasons the first in this order counts:
-//! lost, not accepting, a constraint, too small, no free slot, not enough free, spread, queue, not enough in all.
-//! What it must not do: decide.
+//! groups, and of sets of labels if the request asks for labels, not on the number of TaskManagers. Of several reasons
+//! the first in this order counts: lost, not accepting, a constraint, too small, no free slot, not enough free, spread,
+//! queue, not enough in all. What it must not do: decide.
 
 use std::collections::BTreeMap;
 

@@ -21,8 +21,8 @@ use super::trial::Trial;
 /// Refusals that are kept at most.
 const REFUSALS_MAX: usize = 16;
 
-/// Plans requests one after the other and remembers, as long as nothing changes, which could not be met: a refusal of many
-/// like requests in a row costs one.
+/// Plans requests one after the other and remembers, as long as nothing changes, which could not be met: many like
+/// requests in a row that are refused cost one.
 #[derive(Debug, Clone, Default)]
 pub struct Planner {
     registry: Registry,
@@ -109,8 +109,8 @@ impl Refusal {
 /// Plans `request` against `state` as it is.
 ///
 /// # Errors
-/// `UnknownJob`, `UnknownQueue`, or `InvalidCommand` for a strategy that is not known. That there are not enough slots is no
-/// error but a plan with something missing.
+/// `UnknownJob`, `UnknownQueue`, or `InvalidCommand` for a strategy that is not known. That there are not enough slots is
+/// no error but a plan with something missing.
 pub fn plan_allocation(
     state: &State,
     request: &AllocationRequest,

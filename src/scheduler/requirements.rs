@@ -1,10 +1,10 @@
 //! Serves what jobs have declared, line after line.
 //!
 //! What it promises: lines of higher priority go first; among equals first every line that lacks its minimum gets it at
-//! once or nothing, the longest waiting first, then all grow towards what they desire, in the same order. A walk
-//! stops at its budget and goes on there in the next round, so that lines that can not be served never starve the others
-//! and one round never takes long. What it must not do: apply; the caller applies each answer before it asks for the
-//! next, so each line is planned against what the lines before it left.
+//! once or nothing, the longest waiting first, then all grow towards what they desire, in the same order. A walk stops
+//! at its budget and goes on there in the next round, so that lines that can not be served never starve the others and
+//! one round never takes long. What it must not do: apply; the caller applies each answer before it asks for the next,
+//! so each line is planned against what the lines before it left. Tested in `tests/scheduler`.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -74,7 +74,8 @@ impl RequirementWalk {
         self.has_changed = true;
     }
 
-    /// Whether the walk has looked at every line since the last change and since it began at the top. While it has not, the next round goes on.
+    /// Whether the walk has looked at every line since it began at the top and since the last change. While it has not,
+    /// the next round goes on.
     pub fn is_finished(&self) -> bool {
         self.is_finished
     }
@@ -196,8 +197,8 @@ fn plan_line(
     Some(plan(Trial::new(state, need, queue), strategy, slots, mode, state))
 }
 
-/// Why a declared line has slots missing now: what its next plan would say. Empty if nothing is missing, or if there is
-/// room for all of it, so that the next round serves it.
+/// Why a declared line gets no slot more now: what its next plan would say of its minimum, or of one slot more. Empty if
+/// nothing is missing, or if there is room, so that the next round serves it.
 pub fn explain_requirement(
     state: &State,
     registry: &Registry,
@@ -207,7 +208,8 @@ pub fn explain_requirement(
     let reasons = || {
         let job = state.jobs().get(job)?;
         let line = job.requirements.get(requirement)?;
-        let (_, slots) = RequirementWalk::lacks(line)?;
+        let (phase, slots) = RequirementWalk::lacks(line)?;
+        let slots = if phase == Phase::Minimum { slots } else { 1 };
         Some(plan_line(state, registry, job, line, slots)?.reasons)
     };
     reasons().unwrap_or_default()

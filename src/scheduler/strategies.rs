@@ -1,7 +1,7 @@
 //! The strategies that come with the program.
 //!
 //! What each promises: it depends on the view alone. What none must do: keep anything between two calls.
-//! Tested in `tests/scheduler.rs` against naive references and with Flink's own examples.
+//! Tested in `tests/scheduler` against naive references and with Flink's own examples.
 
 mod any_fit;
 mod least_utilization;

@@ -1,9 +1,10 @@
 //! What a placement strategy is: it sees who could take the next slot and names one.
 //!
-//! What it promises: a strategy sees only TaskManagers that can take the slot (room, queue, constraints, preferences are
-//! already considered), in the order of their load; it is asked once per slot and sees the earlier slots of the request.
-//! What a strategy must not do: depend on anything but the view, so that the same state gives the same decision.
-//! How to write one: implement [`Strategy`], register it in `Registry`; `strategies/` has three of a few lines each.
+//! What it promises: a strategy sees only TaskManagers that can take the slot (room, queue, constraints and preferences
+//! are already considered), in the order of their load; it is asked once per slot and sees the earlier slots of the
+//! request. What a strategy must not do: depend on anything but the view, so that the same state gives the same
+//! decision. How to write one: implement [`Strategy`] and register it in `Registry`; `strategies/` has three of a few
+//! lines each, and `tests/scheduler/fixtures.rs` one from outside.
 
 use std::cmp::Ordering;
 use std::iter::Peekable;

@@ -4,7 +4,7 @@
 //! earlier ones (their room, the queue's charge, the spread); what a trial places passes the checks of `apply` against
 //! the same state. A slot costs O(log n), because whoever was refused once is never looked at again: within one request
 //! room, queue and spread only get tighter. What it must not do: choose; a strategy does, through `View`.
-//! Tested in `tests/scheduler.rs` against a reference that looks at every TaskManager for every slot.
+//! Tested in `tests/scheduler` against a reference that looks at every TaskManager for every slot.
 
 use std::collections::BTreeMap;
 

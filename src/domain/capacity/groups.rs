@@ -73,7 +73,8 @@ impl Groups {
         self.0.iter()
     }
 
-    /// The groups from one shape to another, both included, the least loaded first. None if the first is above the last.
+    /// The groups from one shape to another, both included, the least loaded first. None if the first is above the
+    /// last.
     pub fn between(
         &self,
         first: &Shared<Shape>,

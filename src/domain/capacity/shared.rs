@@ -1,7 +1,7 @@
 //! Values that many entries of the index have in common, kept once.
 //!
-//! What it promises: [`Shared`] compares, orders and prints as its content, and compares in one step when both sides are
-//! the same allocation. What it must not do: let an address decide anything that can be seen.
+//! What it promises: [`Shared`] compares, orders and prints as its content, and compares in one step when both sides
+//! are the same allocation. What it must not do: let an address decide anything that can be seen.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
