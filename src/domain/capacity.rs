@@ -93,8 +93,6 @@ pub struct Capacity {
 struct History {
     changes: u64,
     growth: u64,
-    /// Who was taken out last, because a change may come as taking out and putting in again.
-    last_out: Option<(TaskManagerId, Arc<Seat>)>,
 }
 
 impl PartialEq for Capacity {
@@ -113,7 +111,7 @@ impl Eq for Capacity {}
 impl Capacity {
     /// Takes in a TaskManager, known or new, as it is now.
     pub fn insert(&mut self, id: &TaskManagerId, task_manager: &TaskManager) {
-        self.remove(id);
+        let earlier = self.take_out(id);
         let offer = self.offers.take(&task_manager.offer);
         let labels = self.labels.take(&task_manager.labels);
         let shape = Shape::of(task_manager, offer);
@@ -129,7 +127,7 @@ impl Capacity {
         totals.slots_total += u64::from(shape.slots_total());
         totals.slots_free += u64::from(shape.slots_free());
         let seat = Arc::new(Seat { standing, shape, labels });
-        self.history.note_insert(id, &seat);
+        self.history.note_insert(earlier.as_deref(), &seat);
         self.seats.insert(id.clone(), seat);
     }
 
@@ -138,9 +136,13 @@ impl Capacity {
         self.insert(id, task_manager);
     }
 
-    /// Forgets a TaskManager, if it is known.
+    /// Forgets a TaskManager, if it is known. Should it come back, that is growth, whatever it was before.
     pub fn remove(&mut self, id: &TaskManagerId) {
-        let Some(seat) = self.seats.remove(id) else { return };
+        self.take_out(id);
+    }
+
+    fn take_out(&mut self, id: &TaskManagerId) -> Option<Arc<Seat>> {
+        let seat = self.seats.remove(id)?;
         if seat.standing == Standing::Active {
             let groups = if seat.shape.has_free_slot() { &mut self.open } else { &mut self.full };
             groups.remove(id, &seat.shape, &seat.labels);
@@ -156,7 +158,7 @@ impl Capacity {
             }
         }
         self.history.changes += 1;
-        self.history.last_out = Some((id.clone(), seat));
+        Some(seat)
     }
 
     /// Where a TaskManager stands.
@@ -219,9 +221,8 @@ impl Capacity {
 }
 
 impl History {
-    fn note_insert(&mut self, id: &TaskManagerId, seat: &Seat) {
+    fn note_insert(&mut self, earlier: Option<&Seat>, seat: &Seat) {
         self.changes += 1;
-        let earlier = self.last_out.take().filter(|(last, _)| last == id).map(|(_, earlier)| earlier);
         let has_grown = earlier.is_none_or(|earlier| {
             earlier.standing != seat.standing
                 || earlier.labels != seat.labels
@@ -344,6 +345,17 @@ mod tests {
             capacity.totals(Standing::Active),
             Totals { task_managers: 5, slots_total: 20, slots_free: 12 }
         );
+    }
+
+    #[test]
+    fn who_went_and_comes_back_is_growth() {
+        let mut capacity = Capacity::default();
+        let task_manager = task_manager(1, 0, 0, 9);
+        capacity.insert(&id(1), &task_manager);
+        capacity.remove(&id(1));
+        let growth = capacity.growth();
+        capacity.insert(&id(1), &task_manager);
+        assert!(capacity.growth() > growth);
     }
 
     #[test]
