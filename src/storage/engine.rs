@@ -135,6 +135,13 @@ impl Engine {
         self.database.flush().map(drop).map_err(failed)
     }
 
+    /// Closes the engine where a panic cannot escape. Nothing depends on what closing still writes.
+    pub(super) fn close(self) {
+        if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| drop(self))) {
+            tracing::warn!(reason = panic_text(panic.as_ref()), "the log engine panicked while closing");
+        }
+    }
+
     /// Lets go of the engine without the writes and syncs that closing it would do.
     pub(super) fn abandon(self) {
         std::mem::forget(self.database);

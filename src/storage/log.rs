@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::engine::{Engine, EngineOptions};
+use super::engine::{Engine, EngineOptions, Values};
 use super::image::Image;
 use super::ledger::Ledger;
 use super::mirror::{Mirror, MirrorStart};
@@ -136,9 +136,13 @@ impl LogStore {
             cache_bytes: options.cache_bytes,
             open_limit: options.open_limit,
         })?;
-        let image = Image::read(values)?;
-        recovery::compare(&image, &tip)?;
-        tip.write(recovery::tip_state_of(&image))?;
+        let image = match accept(values, &mut tip) {
+            Ok(image) => image,
+            Err(error) => {
+                engine.close();
+                return Err(error);
+            }
+        };
         let ledger = Ledger::new(&image, tip.counter());
         let queue = Arc::new(Queue::new(mirror_of(image)));
         let removals_per_step = options.removals_per_step.max(1);
@@ -259,6 +263,14 @@ impl Drop for Shared {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Checks what the engine holds against the tip record, and takes what goes beyond it into the record.
+fn accept(values: Values, tip: &mut TipFile) -> Result<Image, StorageError> {
+    let image = Image::read(values)?;
+    recovery::compare(&image, tip)?;
+    tip.write(recovery::tip_state_of(&image))?;
+    Ok(image)
 }
 
 /// Opening a log that is gone would create an empty one over the evidence.

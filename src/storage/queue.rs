@@ -49,11 +49,18 @@ struct State {
     committed: Option<Bytes>,
     /// Callbacks of the step under way.
     under_way: Vec<Done>,
-    /// When the step under way began.
+    /// When the writer began what it is doing.
     began: Option<Instant>,
     statistics: LogStatistics,
     closing: bool,
     fatal: Option<StorageError>,
+}
+
+impl State {
+    /// Whether nothing will be written any more.
+    fn is_over(&self) -> bool {
+        self.fatal.is_some() || (self.closing && self.queued.is_empty() && self.began.is_none())
+    }
 }
 
 /// The shared part of a log store.
@@ -153,6 +160,7 @@ impl Queue {
         if state.fatal.is_some() || (state.closing && state.queued.is_empty()) {
             return None;
         }
+        state.began = Some(Instant::now());
         Some(Work { queued: std::mem::take(&mut state.queued), committed: state.committed.take() })
     }
 
@@ -171,12 +179,29 @@ impl Queue {
         }
         let took = state.began.take().map_or(Duration::ZERO, |began| began.elapsed());
         state.statistics.note_sync(took, written_bytes);
+        if state.is_over() {
+            self.closed.notify_all();
+        }
         let callbacks = std::mem::take(&mut state.under_way);
         drop(state);
         for done in callbacks {
             done(Ok(()));
         }
         Ok(())
+    }
+
+    /// Notes that the writer has nothing under way.
+    pub(super) fn rest(&self) {
+        let mut state = self.lock();
+        state.began = None;
+        if state.is_over() {
+            self.closed.notify_all();
+        }
+    }
+
+    /// Notes that the writer is at work that nobody waits for, but that must not hang either.
+    pub(super) fn begin_upkeep(&self) {
+        self.lock().began = Some(Instant::now());
     }
 
     /// Latches the first fatal error and answers everybody who waits, now and later, with it. `rest` are requests
@@ -208,15 +233,13 @@ impl Queue {
         self.closed.notify_all();
     }
 
-    /// Waits until the store closes or fails, or for a while; gives false when it is over.
+    /// Waits until the store is closed and idle or has failed, or for a while; gives false when it is over.
     pub(super) fn wait_while_open(&self, at_most: Duration) -> bool {
-        let state = self.lock();
         let (state, _) = self
             .closed
-            .wait_timeout_while(state, at_most, |state| !state.closing && state.fatal.is_none())
+            .wait_timeout_while(self.lock(), at_most, |state| !state.is_over())
             .unwrap_or_else(PoisonError::into_inner);
-        // A closing store still syncs, so its last step is watched too.
-        state.fatal.is_none() && !(state.closing && state.began.is_none() && state.queued.is_empty())
+        !state.is_over()
     }
 
     /// How long the step under way has been going on.

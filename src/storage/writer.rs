@@ -34,7 +34,7 @@ impl Writer {
     pub(super) fn run(mut self) {
         let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.work()));
         let error = match outcome {
-            Ok(Ok(())) => return,
+            Ok(Ok(())) => return self.engine.close(),
             Ok(Err(error)) => error,
             Err(panic) => StorageError::Engine {
                 reason: format!("the writer panicked: {}", panic_text(panic.as_ref())),
@@ -65,6 +65,7 @@ impl Writer {
                 }
             }
             self.remove_some()?;
+            self.queue.rest();
         }
         Ok(())
     }
@@ -168,6 +169,7 @@ impl Writer {
         if keys.is_empty() {
             return Ok(());
         }
+        self.queue.begin_upkeep();
         for key in keys {
             self.engine.remove(key)?;
         }

@@ -5,60 +5,19 @@
 //! the disk, not what only the page cache knew. The copy is repaired as after a crash, mounted, and opened. Killing a
 //! process alone would prove nothing here, because the page cache survives it.
 //!
-//! `SLOTKEEPER_POWER_CUTS` sets how many cuts (3 if not set). Without root and loop devices the tests fail, because a
-//! fault that is not tried is not survived; `SLOTKEEPER_WITHOUT_LOOP=1` accepts that in writing.
+//! `SLOTKEEPER_POWER_CUTS` sets how many cuts (3 if not set). `loop_device.rs` says what they need.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tempfile::TempDir;
 
 use crate::child::{self, Role};
+use crate::loop_device::{self, Mounted, run, text};
 use crate::script::{Dice, requests_in};
 use crate::store::{open, quick_directory};
 
 const IMAGE_BYTES: u64 = 1 << 30;
-
-/// Runs a program; its words are the error.
-fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
-    let output =
-        Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
-    let code = output.status.code().unwrap_or(-1);
-    // Up to 3, the repair of a file system says that it has repaired it.
-    if code == 0 || (program == "e2fsck" && code < 4) {
-        return Ok(());
-    }
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(format!("{program} {arguments:?} ended with {code}: {words}"))
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-/// A mounted image; dropped, it is not mounted any more.
-struct Mounted {
-    point: PathBuf,
-}
-
-impl Mounted {
-    fn new(image: &Path, point: PathBuf) -> Result<Mounted, String> {
-        fs::create_dir_all(&point).unwrap();
-        run("mount", &["-o", "loop", text(image), text(&point)])?;
-        Ok(Mounted { point })
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        if run("umount", &[text(&self.point)]).is_err() {
-            // Somebody still holds a file open; the mount must go nevertheless.
-            run("umount", &["-l", text(&self.point)]).unwrap();
-        }
-    }
-}
 
 /// A file system in a file, and a place for its copy.
 struct Bench {
@@ -66,12 +25,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Result<Bench, String> {
+    fn new() -> Bench {
         let room = quick_directory();
-        let image = room.path().join("disk.img");
-        File::create(&image).unwrap().set_len(IMAGE_BYTES).unwrap();
-        run("mkfs.ext4", &["-q", "-F", text(&image)])?;
-        Ok(Bench { room })
+        loop_device::make_image(&room.path().join("disk.img"), IMAGE_BYTES).unwrap();
+        Bench { room }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -137,29 +94,13 @@ impl Moment {
     }
 }
 
-fn loop_devices_are_missing() -> bool {
-    let accepted = std::env::var("SLOTKEEPER_WITHOUT_LOOP").is_ok_and(|value| value == "1");
-    match Bench::new()
-        .and_then(|bench| Mounted::new(&bench.path("disk.img"), bench.path("mounted")).map(drop))
-    {
-        Ok(()) => false,
-        Err(reason) if accepted => {
-            println!("no power was cut: {reason}");
-            true
-        }
-        Err(reason) => panic!(
-            "power cuts need root, loop devices and ext4 tools: {reason}; set SLOTKEEPER_WITHOUT_LOOP=1 to go without"
-        ),
-    }
-}
-
 fn fresh_seed() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
 }
 
 #[test]
 fn a_power_cut_loses_nothing_acknowledged() {
-    if loop_devices_are_missing() {
+    if loop_device::is_missing() {
         return;
     }
     let cuts = std::env::var("SLOTKEEPER_POWER_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(3);
@@ -167,7 +108,7 @@ fn a_power_cut_loses_nothing_acknowledged() {
     let mut dice = Dice::new(seed);
     for number in 0..cuts {
         let moment = Moment::drawn(number, &mut dice);
-        let bench = Bench::new().unwrap();
+        let bench = Bench::new();
         let (submitted, acknowledged) = bench.write_and_cut(Role::Writer, seed, moment).unwrap();
         let name =
             format!("cut {number} of seed {seed}, {moment:?}, {acknowledged} of {submitted} acknowledged");
@@ -188,11 +129,11 @@ fn a_power_cut_loses_nothing_acknowledged() {
 
 #[test]
 fn a_power_cut_shows_when_syncs_are_left_out() {
-    if loop_devices_are_missing() {
+    if loop_device::is_missing() {
         return;
     }
     let seed = fresh_seed();
-    let bench = Bench::new().unwrap();
+    let bench = Bench::new();
     let moment = Moment::UnderLoad(Duration::from_millis(300));
     let (submitted, acknowledged) = bench.write_and_cut(Role::LyingWriter, seed, moment).unwrap();
     assert!(acknowledged > 0);

@@ -1,0 +1,74 @@
+//! File systems in files, mounted through a loop device, for faults that need a file system of their own.
+//!
+//! Without root, loop devices and the tools of ext4 the tests fail, because a fault that is not tried is not survived;
+//! `SLOTKEEPER_WITHOUT_LOOP=1` accepts that in writing.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::store::quick_directory;
+
+/// Runs a program; its words are the error.
+pub fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output =
+        Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    let code = output.status.code().unwrap_or(-1);
+    // Up to 3, the repair of a file system says that it has repaired it.
+    if code == 0 || (program == "e2fsck" && code < 4) {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(format!("{program} {arguments:?} ended with {code}: {words}"))
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A mounted image; dropped, it is not mounted any more.
+pub struct Mounted {
+    pub point: PathBuf,
+}
+
+impl Mounted {
+    pub fn new(image: &Path, point: PathBuf) -> Result<Mounted, String> {
+        fs::create_dir_all(&point).unwrap();
+        run("mount", &["-o", "loop", text(image), text(&point)])?;
+        Ok(Mounted { point })
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if run("umount", &[text(&self.point)]).is_err() {
+            // Somebody still holds a file open; the mount must go nevertheless.
+            run("umount", &["-l", text(&self.point)]).unwrap();
+        }
+    }
+}
+
+/// Makes a file with an empty file system of this size.
+pub fn make_image(image: &Path, bytes: u64) -> Result<(), String> {
+    File::create(image).unwrap().set_len(bytes).unwrap();
+    run("mkfs.ext4", &["-q", "-F", "-m", "0", text(image)])
+}
+
+/// Whether these tests cannot be made and that is accepted.
+pub fn is_missing() -> bool {
+    let room = quick_directory();
+    let image = room.path().join("disk.img");
+    let tried = make_image(&image, 16 << 20)
+        .and_then(|()| Mounted::new(&image, room.path().join("mounted")).map(drop));
+    let accepted = std::env::var("SLOTKEEPER_WITHOUT_LOOP").is_ok_and(|value| value == "1");
+    match tried {
+        Ok(()) => false,
+        Err(reason) if accepted => {
+            println!("not tried: {reason}");
+            true
+        }
+        Err(reason) => panic!(
+            "this test needs root, loop devices and ext4 tools: {reason}; set SLOTKEEPER_WITHOUT_LOOP=1 to go without"
+        ),
+    }
+}
