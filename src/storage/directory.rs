@@ -69,8 +69,17 @@ struct Shared {
     identity: Mutex<Option<Identity>>,
     /// The revision of the durable identity, 0 if there is none.
     identity_revision: Arc<AtomicU64>,
-    /// Dropping the file lets the lock go.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Closing the file would do, were it not for a child process that has just been forked and holds a copy of it
+        // until it becomes another program.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, path = %self.path.display(), "the lock of the data directory was not let go");
+        }
+    }
 }
 
 impl DataDir {
@@ -101,7 +110,7 @@ impl DataDir {
             incarnation,
             identity_revision: Arc::new(AtomicU64::new(stored.as_ref().map_or(0, |stored| stored.revision))),
             identity: Mutex::new(stored.map(|stored| stored.identity)),
-            _lock: lock,
+            lock,
         };
         Ok(DataDir { shared: Arc::new(shared) })
     }
