@@ -1,3 +1,5 @@
 //! The program `slotkeeper`: everything it does lives in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    slotkeeper::cli::main()
+}

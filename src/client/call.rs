@@ -78,6 +78,12 @@ impl Client {
         Self { options: Arc::new(options), ..self.clone() }
     }
 
+    /// The same client, with a deadline that is not longer than `limit`.
+    #[must_use]
+    pub fn with_deadline_at_most(&self, limit: Duration) -> Self {
+        self.with_deadline(self.options.deadline.min(limit))
+    }
+
     /// The same client with other limits for each call as a whole and for each of its tries.
     #[must_use]
     pub fn with_limits(&self, deadline: Duration, try_timeout: Duration) -> Self {

@@ -1,0 +1,118 @@
+//! `slotkeeper status`: the cluster at a glance; also the health check of containers.
+//!
+//! Promises: ends with 0 only if the cluster has a leader and the server that answered is ready, else with 3; never takes
+//! longer than three seconds unless asked to.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::context::Context;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::members::list::members_table;
+use super::table::{Details, Table};
+use super::watch::{self, WatchOption};
+use crate::api::cluster::{Cluster, Readiness};
+use crate::api::overview::Overview;
+
+/// A health check must end before its supervisor loses patience.
+const TIME_LIMIT: Duration = Duration::from_secs(3);
+
+/// Shows the cluster at a glance; ends with 0 only if it has a leader and the server that answered is ready
+#[derive(Debug, clap::Args)]
+pub(super) struct Status {
+    /// Ask only whether the first server itself is ready, not the cluster
+    #[arg(long)]
+    local: bool,
+    #[command(flatten)]
+    watch: WatchOption,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    ready: Readiness,
+    cluster: Cluster,
+    overview: Overview,
+}
+
+pub(super) async fn run(status: &Status, context: &Context) -> Result<(), Failure> {
+    let client = context.client.with_deadline_at_most(TIME_LIMIT);
+    let context = Context { client, ..context.clone() };
+    if status.local {
+        return watch::show(&context, status.watch, local).await;
+    }
+    watch::show(&context, status.watch, cluster).await
+}
+
+async fn local(context: Context) -> Result<(), Failure> {
+    let ready = context.client.readiness().await?;
+    context.printer.data(&ready, |ready| readiness(ready).render());
+    ready_or_failure(&ready)
+}
+
+async fn cluster(context: Context) -> Result<(), Failure> {
+    let cluster = context.client.cluster().await?;
+    let overview = context.client.overview().await?;
+    let ready = context.client.readiness().await?;
+    let shown = Shown { ready, cluster, overview };
+    context.printer.data(&shown, |shown| {
+        format!(
+            "{}\n{}\n{}",
+            head(&shown.cluster, &shown.ready).render(),
+            members_table(&shown.cluster).render(),
+            counts(&shown.overview).render()
+        )
+    });
+    if shown.cluster.leader_id.is_none() {
+        return Err(Failure::new(Exit::Unavailable, "the cluster has no leader"));
+    }
+    ready_or_failure(&shown.ready)
+}
+
+fn ready_or_failure(ready: &Readiness) -> Result<(), Failure> {
+    if ready.ready {
+        return Ok(());
+    }
+    let mut failure = Failure::new(Exit::Unavailable, format!("node {} is not ready", ready.node_id));
+    failure.causes.clone_from(&ready.reasons);
+    Err(failure)
+}
+
+fn readiness(ready: &Readiness) -> Details {
+    Details::default()
+        .with("node", ready.node_id)
+        .with("ready", if ready.ready { "yes" } else { "no" })
+        .with_some("reasons", (!ready.reasons.is_empty()).then(|| ready.reasons.join(", ")))
+        .with("leader", ready.leader_id.map_or("none".to_owned(), |leader| leader.to_string()))
+        .with("revision", ready.revision)
+}
+
+fn head(cluster: &Cluster, ready: &Readiness) -> Details {
+    let leader = cluster.leader_id.map(|leader| {
+        let member = cluster.members.iter().find(|member| member.node_id == leader);
+        member.map_or(leader.to_string(), |member| format!("{leader} at {}", member.api_addr))
+    });
+    Details::default()
+        .with_some("cluster", cluster.cluster_id)
+        .with("leader", leader.unwrap_or_else(|| "none".to_owned()))
+        .with("term", cluster.term)
+        .with("revision", ready.revision)
+}
+
+fn counts(overview: &Overview) -> Table {
+    let mut table =
+        Table::new(&["TASK MANAGERS", "ACTIVE", "LOST", "SLOTS", "FREE", "ALLOCATED", "JOBS", "PENDING"]);
+    let task_managers = &overview.task_managers;
+    table.row([
+        task_managers.total,
+        task_managers.active,
+        task_managers.lost,
+        overview.slots_total,
+        overview.slots_free,
+        overview.slots_allocated,
+        overview.jobs,
+        overview.pending_slots,
+    ]);
+    table
+}
