@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
@@ -20,6 +18,7 @@ use crate::api::task_managers::RegisterTaskManager;
 use crate::api::units::DurationText;
 use crate::client::ClientError;
 use crate::clock::SystemClock;
+use crate::server::signals::StopSignals;
 use crate::telemetry::log::{self, LogFormat};
 
 /// Runs a TaskManager: registers its slots and runs in them what the cluster grants
@@ -98,17 +97,20 @@ pub(super) async fn run(verb: &AgentVerb, context: &Context) -> Result<(), Failu
         random: Arc::new(rand::random::<u64>),
     };
     // Before the agent runs, so that no signal ends the process with work running.
-    let stopped = stop_signal()?;
+    let mut signals = StopSignals::listen()
+        .map_err(|error| Failure::new(Exit::Unavailable, format!("signals can not be received: {error}")))?;
     let agent = Agent::start(config, surroundings, hooks).await;
     let agent = agent.map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
-    ended(until_end(agent, stopped).await)
+    ended(until_end(agent, &mut signals).await)
 }
 
-async fn until_end(mut agent: AgentHandle, stopped: impl Future<Output = ()>) -> AgentEnd {
-    tokio::select! {
-        end = agent.ended() => end,
-        () = stopped => agent.leave().await,
-    }
+async fn until_end(mut agent: AgentHandle, signals: &mut StopSignals) -> AgentEnd {
+    let signal = tokio::select! {
+        end = agent.ended() => return end,
+        signal = signals.next() => signal,
+    };
+    tracing::info!(signal, "the agent is asked to end");
+    agent.leave().await
 }
 
 fn ended(end: AgentEnd) -> Result<(), Failure> {
@@ -122,21 +124,6 @@ fn ended(end: AgentEnd) -> Result<(), Failure> {
         .with_hint("the log names the allocations and what their stop commands said")),
         AgentEnd::Abandoned => Err(Failure::new(Exit::Bug, "the agent ended without being asked to")),
     }
-}
-
-/// Comes when the process is asked to end.
-fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    let listen = |kind| {
-        signal(kind)
-            .map_err(|error| Failure::new(Exit::Unavailable, format!("signals can not be received: {error}")))
-    };
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
 }
 
 fn registration(verb: &AgentVerb) -> Result<RegisterTaskManager, Failure> {

@@ -51,7 +51,7 @@ fn details(job: &Job) -> Details {
         .with("priority", job.priority)
         .with("slots", format!("{} ({} pending)", job.slots_allocated, job.slots_pending))
         .with("holds", held(&job.used))
-        .with("requirements", format!("{} lines at version {}", job.requirements, job.requirements_version))
+        .with("requirements", format!("version {}", job.requirements_version))
         .with_some("job master", job.job_master_id.as_ref())
         .with_some("lease", job.lease_ms.map(|ms| DurationText { ms }))
         .with("epoch", job.epoch)

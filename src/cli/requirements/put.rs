@@ -16,12 +16,13 @@ use crate::cli::values;
 
 /// Declares all that a job wants; replaces what it declared before
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("lines").required(true).args(["file", "name"])))]
 pub(in crate::cli) struct Put {
     /// Whose
     #[arg(value_name = "JOB")]
     job: String,
     /// JSON with all lines: `[{"name": "workers", "min": 2, "desired": 4}]` or the body of the API; `-` is standard input
-    #[arg(long, value_name = "FILE", required_unless_present = "name", conflicts_with = "name")]
+    #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// The name of the only line
     #[arg(long, requires = "desired")]

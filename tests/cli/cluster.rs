@@ -1,0 +1,127 @@
+//! `status`, `members`, `transfer-leadership`.
+
+use serde_json::{Value, json};
+
+use crate::answers::{cluster, member_changed, overview, readiness};
+use crate::run::{one, run, several};
+use crate::scripted_server::{Reply, ScriptedServer};
+
+const MEMBERS: [&str; 3] = [
+    "NODE  ROLE     STATE        API     PEER    APPLIED  LAG  STATE HASH",
+    "1     voter    leader       a:7400  a:7401  40       0    0123456789ab at 17",
+    "2     learner  unreachable  b:7400  b:7401  -        -    -",
+];
+
+async fn status_server(leader_id: Option<u64>, ready: bool) -> ScriptedServer {
+    several(vec![
+        ("GET /v1/cluster", Reply::ok(cluster(leader_id))),
+        ("GET /v1/overview", Reply::ok(overview())),
+        ("GET /readyz", Reply::Json(if ready { 200 } else { 503 }, readiness(ready))),
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn status_shows_the_cluster_at_a_glance_and_ends_with_0_when_it_serves() {
+    let server = status_server(Some(1), true).await;
+    let mut expected = vec![
+        "cluster   6f1c2d52-7d64-4f0e-8000-000000000000",
+        "leader    1 at a:7400",
+        "term      3",
+        "revision  17",
+        "",
+    ];
+    expected.extend(MEMBERS);
+    expected.extend([
+        "",
+        "TASK MANAGERS  ACTIVE  LOST  SLOTS  FREE  ALLOCATED  JOBS  PENDING",
+        "4              3       1     12     9     3          1     2",
+    ]);
+    run(&server, &["status"]).await.assert_status(0).assert_out(&expected).assert_err(&[]);
+    let shown = run(&server, &["status", "--output", "json"]).await;
+    shown.assert_status(0);
+    assert_eq!(
+        shown.json(),
+        json!({"ready": readiness(true), "cluster": cluster(Some(1)), "overview": overview()})
+    );
+}
+
+#[tokio::test]
+async fn status_ends_with_3_without_a_leader_or_when_the_server_is_not_ready() {
+    let server = status_server(None, true).await;
+    let run_without = run(&server, &["status"]).await;
+    run_without.assert_status(3).assert_err(&["error: the cluster has no leader"]);
+    assert!(run_without.out.contains("leader    none"), "what is known is shown all the same");
+    let server = status_server(Some(1), false).await;
+    run(&server, &["status"])
+        .await
+        .assert_status(3)
+        .assert_err(&["error: node 1 is not ready", "  caused by: no contact with a quorum"]);
+    let server = ScriptedServer::start(|_| Reply::problem(503, "no_leader", true)).await;
+    run(&server, &["status", "--timeout", "300ms"]).await.assert_status(3);
+}
+
+#[tokio::test]
+async fn status_local_asks_only_the_server_itself() {
+    let server = one("GET /readyz", Reply::ok(readiness(true))).await;
+    run(&server, &["status", "--local"]).await.assert_status(0).assert_out(&[
+        "node      1",
+        "ready     yes",
+        "leader    1",
+        "revision  17",
+    ]);
+    let server = one("GET /readyz", Reply::Json(503, readiness(false))).await;
+    run(&server, &["status", "--local"]).await.assert_status(3);
+    assert_eq!(server.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn members_are_listed_with_how_far_they_are() {
+    let server = one("GET /v1/cluster", Reply::ok(cluster(Some(1)))).await;
+    run(&server, &["members", "list"]).await.assert_status(0).assert_out(&MEMBERS);
+    assert_eq!(run(&server, &["members", "list", "--output", "json"]).await.json(), cluster(Some(1)));
+}
+
+#[tokio::test]
+async fn members_are_added_promoted_and_removed() {
+    for (args, line, role, sentence, body) in [
+        (
+            vec!["add", "--api-addr", "d:7400", "--peer-addr", "d:7401"],
+            "POST /v1/cluster/members",
+            json!("learner"),
+            "node 4 at d:7400 is a learner",
+            json!({"api_addr": "d:7400", "peer_addr": "d:7401"}),
+        ),
+        (
+            vec!["promote", "4"],
+            "POST /v1/cluster/members/4/promote",
+            json!("voter"),
+            "node 4 at d:7400 is a voter",
+            Value::Null,
+        ),
+        (
+            vec!["remove", "4", "--yes"],
+            "DELETE /v1/cluster/members/4",
+            Value::Null,
+            "node 4 at d:7400 is no member any more",
+            Value::Null,
+        ),
+    ] {
+        let server = one(line, Reply::ok(member_changed(role))).await;
+        let args: Vec<&str> = std::iter::once("members").chain(args).collect();
+        run(&server, &args).await.assert_status(0).assert_out(&[]).assert_err(&[sentence]);
+        assert_eq!(server.asked()[0].body, body);
+    }
+}
+
+#[tokio::test]
+async fn leadership_is_handed_to_whom_the_option_names() {
+    let answer = Reply::ok(json!({"leader_id": 2, "api_addr": "b:7400"}));
+    let server = one("POST /v1/cluster/transfer-leadership", answer).await;
+    run(&server, &["transfer-leadership", "--to", "2"])
+        .await
+        .assert_status(0)
+        .assert_err(&["node 2 at b:7400 leads"]);
+    run(&server, &["transfer-leadership"]).await.assert_status(0);
+    assert_eq!((&server.asked()[0].body, &server.asked()[1].body), (&json!({"to": 2}), &json!({})));
+}
