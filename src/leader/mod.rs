@@ -13,6 +13,7 @@
 mod alarms;
 mod answers;
 mod barriers;
+mod consensus_log;
 mod deciding;
 mod duties;
 mod expiry;
@@ -35,6 +36,7 @@ mod verdicts;
 mod waiting;
 
 pub use alarms::Alarm;
+pub use consensus_log::{ConsensusLog, LogMinter};
 pub use fault::{ChainText, LeaderFault};
 pub use handle::{HeartbeatError, Leader, LeaderTask};
 pub use intent::{AllocationRequest, Intent, Submission, SubmitError, WAIT_MAX_MS};

@@ -94,8 +94,8 @@ pub struct ServerConfig {
     pub log_format: LogFormat,
     /// What the log lets through; empty is the default.
     pub log_filter: String,
-    /// Free space that the disk must have, in bytes.
-    pub free_space_floor_bytes: u64,
+    /// Free space that the disk must have, in bytes; `None` is the larger of 512 MiB and four times the data.
+    pub free_space_floor_bytes: Option<u64>,
     /// Requests that may wait for a round.
     pub queue_length: u32,
     /// Allocation requests that may wait for capacity.
@@ -134,7 +134,7 @@ impl ServerConfig {
             profile: options.profile.unwrap_or_default(),
             log_format: log_format(options.log_format.unwrap_or_default()),
             log_filter: options.log.unwrap_or_default(),
-            free_space_floor_bytes: options.free_space_floor.map_or(256 << 20, |size| size.0),
+            free_space_floor_bytes: options.free_space_floor.map(|size| size.0),
             queue_length: within("--queue-length", options.queue_length, 8_192, QUEUE_LENGTHS)?,
             waiting_length: within("--waiting-length", options.waiting_length, 8_192, QUEUE_LENGTHS)?,
             submission_deadline: duration(

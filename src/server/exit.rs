@@ -15,6 +15,7 @@
 //! | 77 | the data was written by a release that this one can not read | no: use that release |
 
 use super::config::ConfigError;
+use crate::consensus::{StartError, StopReason};
 use crate::leader::LeaderFault;
 use crate::storage::StorageError;
 
@@ -97,6 +98,32 @@ impl From<LeaderFault> for ServerError {
         match &fault {
             LeaderFault::Divergence { .. } => Self::Divergence(fault.to_string()),
             LeaderFault::WrongCluster => Self::Quarantine(fault.to_string()),
+        }
+    }
+}
+
+impl From<StartError> for ServerError {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Storage(error) => error.into(),
+            StartError::Timing(_) | StartError::InitialCluster(_) | StartError::NothingToStart => {
+                Self::Config(ConfigError::Option { option: "--initial-cluster", problem: error.to_string() })
+            }
+            StartError::ClusterExists { .. } | StartError::PeerRefuses { .. } => {
+                Self::Quarantine(error.to_string())
+            }
+            StartError::Engine(_) => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+impl From<StopReason> for ServerError {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::Storage(error) => error.into(),
+            StopReason::Removed => Self::Quarantine(reason.to_string()),
+            StopReason::Shutdown | StopReason::Engine(_) => Self::Broken(reason.to_string()),
+            StopReason::PeerPort(_) => Self::Unavailable(reason.to_string()),
         }
     }
 }

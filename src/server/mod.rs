@@ -4,12 +4,18 @@
 //! can not go on ends with the exit status of `exit.rs`. What it must not do: hold rules of any room.
 
 pub mod config;
+mod consensus_view;
 pub mod exit;
+mod joining;
+pub mod node;
 pub mod options;
 pub mod panic_hook;
+mod run;
 pub mod signals;
 pub mod values;
 
 pub use config::{ClusterStart, ConfigError, Endpoint, ServerConfig};
 pub use exit::ServerError;
+pub use node::{Listeners, Node, NodeSeams};
 pub use options::ServerOptions;
+pub use run::run;

@@ -1,0 +1,171 @@
+//! Consensus as the HTTP server looks at it.
+//!
+//! What it promises: errors keep their meaning; a follower knows how long ago it heard the leader. What it must not do:
+//! decide anything.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::consensus::{BarrierError, Consensus, Member, MemberRole, MembershipError, Role};
+use crate::domain::ClusterId;
+use crate::http::{
+    BarrierFailure, ClusterMember, ClusterPicture, ClusterView, MemberReport, MembershipFailure,
+};
+use crate::leader::{LeaderAddress, Leadership, Log};
+
+/// How often a follower looks whether it has heard the leader.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Consensus, as a cluster to look at.
+pub(super) struct ConsensusView {
+    consensus: Consensus,
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    /// When this node, as a follower, last heard the leader.
+    heard: Arc<Mutex<Option<Instant>>>,
+}
+
+impl ConsensusView {
+    /// Looks at `consensus` from now on, until the returned task is dropped.
+    pub(super) fn new(
+        consensus: Consensus,
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
+        let heard = Arc::new(Mutex::new(None));
+        let view = Self { consensus: consensus.clone(), log, clock: clock.clone(), heard: heard.clone() };
+        (Arc::new(view), listen(consensus, clock, heard))
+    }
+}
+
+/// Notes when the leader was heard, by the requests that only a leader sends.
+async fn listen(consensus: Consensus, clock: Arc<dyn Clock>, heard: Arc<Mutex<Option<Instant>>>) {
+    let mut before = 0;
+    let mut looks = tokio::time::interval(LOOK_INTERVAL);
+    loop {
+        looks.tick().await;
+        let count = consensus.received().append_streams;
+        if std::mem::replace(&mut before, count) != count {
+            *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.now());
+        }
+    }
+}
+
+#[async_trait]
+impl ClusterView for ConsensusView {
+    fn node_id(&self) -> u64 {
+        self.consensus.status().node_id
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.log.leadership()
+    }
+
+    fn picture(&self) -> ClusterPicture {
+        let status = self.consensus.status();
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard_age = heard.map(|heard| self.clock.now().saturating_duration_since(heard));
+        let contact_age = match status.role {
+            Role::Leader if status.voters().count() == 1 => Some(Duration::ZERO),
+            Role::Leader => status.quorum_contact_age,
+            Role::Stopped => None,
+            Role::Learner | Role::Follower | Role::Candidate => heard_age,
+        };
+        ClusterPicture {
+            cluster_id: Some(ClusterId(status.cluster_id)),
+            term: status.term,
+            is_candidate: status.role == Role::Candidate,
+            members: status.members.iter().map(|(known, role)| member(known, *role)).collect(),
+            contact_age,
+        }
+    }
+
+    async fn read_barrier(&self) -> Result<(), BarrierFailure> {
+        self.consensus.read_barrier().await.map_err(|error| match error {
+            BarrierError::NotLeader { .. } => BarrierFailure::NotLeader,
+            BarrierError::NoQuorum => BarrierFailure::NoQuorum,
+            BarrierError::Stopped => BarrierFailure::Stopped,
+        })
+    }
+
+    async fn reports(&self) -> BTreeMap<u64, MemberReport> {
+        let reports = self.consensus.peer_reports().await.into_iter();
+        reports
+            .filter_map(|(member, report)| {
+                let report = report?;
+                let report = MemberReport {
+                    applied_index: report.applied_index,
+                    last_log_index: report.last_log_index,
+                    revision: report.revision,
+                    state_hash: report.state_hash,
+                };
+                Some((member.node_id, report))
+            })
+            .collect()
+    }
+
+    async fn add_member(&self, api_addr: &str, peer_addr: &str) -> Result<ClusterMember, MembershipFailure> {
+        let added = self.consensus.add_member(api_addr, peer_addr).await;
+        self.changed(added)
+    }
+
+    async fn promote(&self, node_id: u64) -> Result<ClusterMember, MembershipFailure> {
+        let promoted = self.consensus.promote(node_id).await;
+        self.changed(promoted)
+    }
+
+    async fn remove(&self, node_id: u64) -> Result<ClusterMember, MembershipFailure> {
+        let role = self.role(node_id);
+        let removed = self.consensus.remove(node_id).await.map_err(failure)?;
+        Ok(member(&removed, role.unwrap_or(MemberRole::Learner)))
+    }
+
+    async fn transfer_leadership(&self, to: Option<u64>) -> Result<LeaderAddress, MembershipFailure> {
+        let leader = self.consensus.transfer_leadership(to).await.map_err(failure)?;
+        Ok(address(&leader))
+    }
+}
+
+impl ConsensusView {
+    fn role(&self, node_id: u64) -> Option<MemberRole> {
+        let status = self.consensus.status();
+        status.members.iter().find(|(member, _)| member.node_id == node_id).map(|(_, role)| *role)
+    }
+
+    fn changed(&self, changed: Result<Member, MembershipError>) -> Result<ClusterMember, MembershipFailure> {
+        let changed = changed.map_err(failure)?;
+        let role = self.role(changed.node_id);
+        Ok(member(&changed, role.unwrap_or(MemberRole::Learner)))
+    }
+}
+
+fn member(member: &Member, role: MemberRole) -> ClusterMember {
+    ClusterMember {
+        node_id: member.node_id,
+        api_addr: member.api_addr.clone(),
+        peer_addr: member.peer_addr.clone(),
+        is_voter: role == MemberRole::Voter,
+    }
+}
+
+fn address(member: &Member) -> LeaderAddress {
+    LeaderAddress { node_id: member.node_id, api_addr: member.api_addr.clone() }
+}
+
+fn failure(error: MembershipError) -> MembershipFailure {
+    match error {
+        MembershipError::NotLeader { leader } => {
+            MembershipFailure::NotLeader { leader: leader.as_ref().map(address) }
+        }
+        MembershipError::NoQuorum => MembershipFailure::NotLeader { leader: None },
+        MembershipError::UnknownMember(node_id) => MembershipFailure::UnknownMember(node_id),
+        MembershipError::Conflict(conflict) => MembershipFailure::Conflict(conflict.to_string()),
+        MembershipError::Unknown => MembershipFailure::Unknown(error.to_string()),
+        MembershipError::Stopped => MembershipFailure::Stopped,
+    }
+}

@@ -1,0 +1,249 @@
+//! One running server: every room wired to the next, and the order in which it stops.
+//!
+//! What it promises: straight-line wiring from the data directory up to the HTTP listener; what reaches outside the
+//! process is passed in; a node that can not go on says why, once. Stopping hands leadership over first, then answers
+//! what was accepted, then closes the log. What it must not do: hold rules of any room, or end the process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::config::{ClusterStart, ServerConfig};
+use super::consensus_view::ConsensusView;
+use super::exit::ServerError;
+use super::joining;
+use super::options::ProfileOption;
+use crate::clock::Clock;
+use crate::consensus::{
+    Bootstrap, Consensus, ConsensusOptions, LogRetention, PeerListener, Timing, Transport,
+};
+use crate::http::{self, HttpOptions, Services};
+use crate::leader::{ConsensusLog, Leader, LeaderOptions, LeaderSeams, LeaderTask, Log, LogMinter};
+use crate::replica::Replica;
+use crate::scheduler::Registry;
+use crate::storage::{DataDir, DataDirOptions, LogOptions};
+use crate::telemetry::Metrics;
+
+/// What a node does not have of its own.
+#[derive(Clone)]
+pub struct NodeSeams {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// How bytes get to other nodes.
+    pub transport: Arc<dyn Transport>,
+    /// 64 random bits at each call: ids of the cluster and the data directory, jitter.
+    pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl NodeSeams {
+    fn mint(&self) -> Arc<dyn Fn() -> Uuid + Send + Sync> {
+        let random = self.random.clone();
+        Arc::new(move || {
+            let (high, low) = (random().to_be_bytes(), random().to_be_bytes());
+            let mut bytes = [0; 16];
+            bytes[..8].copy_from_slice(&high);
+            bytes[8..].copy_from_slice(&low);
+            uuid::Builder::from_random_bytes(bytes).into_uuid()
+        })
+    }
+}
+
+/// The ports of a node, taken before anything else, so that a port that is in use shows at once.
+pub struct Listeners {
+    /// The API of clients.
+    pub api: TcpListener,
+    /// The Raft traffic.
+    pub peer: Box<dyn PeerListener>,
+}
+
+impl Listeners {
+    /// Takes the ports of `config`.
+    ///
+    /// # Errors
+    /// `Unavailable`, with the address that can not be had.
+    pub async fn bind(config: &ServerConfig, transport: &dyn Transport) -> Result<Self, ServerError> {
+        let refused = |address: &str, error: std::io::Error| {
+            ServerError::Unavailable(format!("can not listen on {address}: {error}"))
+        };
+        let api = TcpListener::bind(&config.api.listen).await;
+        let api = api.map_err(|error| refused(&config.api.listen, error))?;
+        let peer = transport.listen(&config.peer.listen).await;
+        let peer = peer.map_err(|error| refused(&config.peer.listen, error))?;
+        Ok(Self { api, peer })
+    }
+}
+
+/// A running node. Dropping it ends its tasks without any order; [`Node::stop`] stops it in order.
+pub struct Node {
+    api_addr: String,
+    peer_addr: String,
+    consensus: Consensus,
+    leader: Leader,
+    leader_task: LeaderTask,
+    stopping: CancellationToken,
+    serving: JoinHandle<()>,
+    stop_deadline: Duration,
+    /// Ended with the node.
+    _watching: JoinSet<()>,
+}
+
+impl Node {
+    /// Starts a node. Returns when it belongs to a cluster and serves its API.
+    ///
+    /// # Errors
+    /// [`ServerError`] says what a person has to do. Dropping the future ends everything that was begun.
+    pub async fn start(
+        config: ServerConfig,
+        listeners: Listeners,
+        seams: NodeSeams,
+    ) -> Result<Self, ServerError> {
+        let Listeners { api, peer } = listeners;
+        let api_port = api.local_addr().map_err(unavailable)?.port();
+        let api_addr = config.api.advertised_on(api_port);
+        let peer_addr = config.peer.advertised_on(port_of(&peer.address().map_err(unavailable)?));
+        let data_dir = open_data_dir(&config, &seams).await?;
+        let (replica, metrics) = (Replica::new(), Metrics::new());
+        let consensus_options = ConsensusOptions {
+            data_dir,
+            log: LogOptions::default(),
+            api_addr: api_addr.clone(),
+            peer_addr: peer_addr.clone(),
+            listener: peer,
+            bootstrap: bootstrap(&config.start, &seams, (&api_addr, &peer_addr))?,
+            timing: timing(config.profile),
+            retention: LogRetention {
+                snapshot_after: config.snapshot_interval_entries,
+                ..LogRetention::default()
+            },
+            transport: seams.transport.clone(),
+            mint_cluster_id: seams.mint(),
+        };
+        let consensus = Consensus::start(consensus_options, replica.clone()).await?;
+        let log: Arc<dyn Log> = ConsensusLog::new(consensus.clone());
+        let leader_seams = LeaderSeams {
+            log: log.clone(),
+            replica: replica.clone(),
+            clock: seams.clock.clone(),
+            strategies: Registry::default(),
+            metrics: metrics.clone(),
+        };
+        let (leader, leader_task) = Leader::start(leader_seams, leader_options(&config));
+        consensus.set_node_id_minter(LogMinter::new(leader.clone()));
+        let mut watching = JoinSet::new();
+        let (cluster, looking) = ConsensusView::new(consensus.clone(), log, seams.clock.clone());
+        watching.spawn(looking);
+        let stopping = CancellationToken::new();
+        let services = Services { leader: leader.clone(), replica, cluster, metrics, clock: seams.clock };
+        let serving = tokio::spawn(http::serve(api, services, HttpOptions::default(), stopping.clone()));
+        tracing::info!(api = %api_addr, peer = %peer_addr, node = consensus.status().node_id, "this node serves");
+        Ok(Self {
+            api_addr,
+            peer_addr,
+            consensus,
+            leader,
+            leader_task,
+            stopping,
+            serving,
+            stop_deadline: config.stop_deadline,
+            _watching: watching,
+        })
+    }
+
+    /// Where clients reach it.
+    pub fn api_addr(&self) -> &str {
+        &self.api_addr
+    }
+
+    /// Where other nodes reach it.
+    pub fn peer_addr(&self) -> &str {
+        &self.peer_addr
+    }
+
+    /// Whether it leads and serves a session.
+    pub fn is_leading(&self) -> bool {
+        self.leader.is_serving()
+    }
+
+    /// Waits until the node can not go on, and says why.
+    pub async fn failed(&self) -> ServerError {
+        tokio::select! {
+            reason = self.consensus.stopped() => reason.into(),
+            fault = self.leader.fault() => fault.into(),
+        }
+    }
+
+    /// Hands leadership over, answers what was accepted, closes the log. Takes at most the stop deadline.
+    pub async fn stop(self) {
+        let deadline = self.stop_deadline;
+        if tokio::time::timeout(deadline, self.stop_in_order()).await.is_err() {
+            tracing::warn!(?deadline, "stopping took too long; the rest is cut off");
+        }
+    }
+
+    async fn stop_in_order(self) {
+        if self.consensus.status().is_leader() && self.consensus.status().voters().count() > 1 {
+            match self.consensus.transfer_leadership(None).await {
+                Ok(leader) => tracing::info!(%leader, "leadership was handed over"),
+                Err(error) => tracing::warn!(%error, "leadership was not handed over"),
+            }
+        }
+        self.stopping.cancel();
+        // The server ends by itself after its grace.
+        let _ = self.serving.await;
+        self.leader.stop();
+        self.leader_task.ended().await;
+        self.consensus.shutdown().await;
+    }
+}
+
+fn unavailable(error: std::io::Error) -> ServerError {
+    ServerError::Unavailable(format!("the port of a listener is not known: {error}"))
+}
+
+fn port_of(address: &str) -> u16 {
+    address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0)
+}
+
+async fn open_data_dir(config: &ServerConfig, seams: &NodeSeams) -> Result<DataDir, ServerError> {
+    let mint = seams.mint();
+    let mut options = DataDirOptions::new(move || mint());
+    options.free_space_floor_bytes = config.free_space_floor_bytes;
+    let path = config.data_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || DataDir::open(path, options)).await;
+    Ok(opened.map_err(|error| ServerError::Broken(error.to_string()))??)
+}
+
+fn bootstrap(
+    start: &ClusterStart,
+    seams: &NodeSeams,
+    (api_addr, peer_addr): (&str, &str),
+) -> Result<Bootstrap, ServerError> {
+    Ok(match start {
+        ClusterStart::InitialCluster(peers) => Bootstrap::InitialCluster(peers.clone()),
+        ClusterStart::Join(server) => {
+            Bootstrap::Join(joining::request(server, seams, (api_addr, peer_addr))?)
+        }
+        ClusterStart::Existing => Bootstrap::Existing,
+    })
+}
+
+fn timing(profile: ProfileOption) -> Timing {
+    match profile {
+        ProfileOption::Lan => Timing::LAN,
+        ProfileOption::Wan => Timing::WAN,
+        ProfileOption::Slow => Timing::SLOW,
+    }
+}
+
+fn leader_options(config: &ServerConfig) -> LeaderOptions {
+    LeaderOptions {
+        queue_length: config.queue_length as usize,
+        waiting_length: config.waiting_length as usize,
+        submission_deadline: config.submission_deadline,
+        ..LeaderOptions::default()
+    }
+}
