@@ -148,7 +148,14 @@ impl NetStreamAppend<TypeConfig> for Network {
     {
         Box::pin(async move {
             let opened = self.peers.connection(&self.target, self.purpose).await;
-            let (connection, _) = opened.map_err(|error| self.rpc_error(&error, RPCTypes::AppendEntries))?;
+            let (connection, _) = match opened {
+                Ok(opened) => opened,
+                Err(error) => {
+                    // The engine backs off only between requests of a stream, and this one never asks for a request.
+                    tokio::time::sleep(self.peers.timing().retry()).await;
+                    return Err(self.rpc_error(&error, RPCTypes::AppendEntries));
+                }
+            };
             let stream =
                 AppendStream::new(self.peers.clone(), self.target.clone(), self.purpose, connection, input);
             let this = &*self;

@@ -25,9 +25,9 @@ use super::{expiry, verdicts};
 use crate::domain::{LogicalTime, Record, Rejection, SessionNumber, SessionStart, State};
 use crate::replica;
 
-/// How long to wait before a session is tried again while leadership lasts.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
-
+/// How long to wait before a session is tried again, first and at most. A leader that was just elected is refused until a
+/// quorum has answered it for the first time, so the first pause is short.
+const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 /// How long submissions may wait for a session to open before they are refused: longer than an election takes, shorter
 /// than a client would wait.
 const OPENING_PATIENCE: Duration = Duration::from_millis(500);
@@ -73,23 +73,14 @@ impl RoundLoop {
         match self.open(term).await {
             None => {}
             Some(Ok((session, state))) => self.serve(session, state).await,
-            Some(Err(failure)) => {
-                tracing::info!(term, %failure, "no leadership session could be opened yet");
-                self.lanes.refuse_all(&self.shared.not_serving());
-                if let OpenFailure::Fault(fault) = failure {
-                    self.shared.fault.send_replace(Some(fault));
-                    return;
-                }
-                tokio::select! {
-                    () = self.stop.cancelled() => {}
-                    () = tokio::time::sleep(RETRY_AFTER) => {}
-                }
+            Some(Err(fault)) => {
+                self.shared.fault.send_replace(Some(fault));
             }
         }
     }
 
     /// Opens a session, as long as `term` lasts. What arrives meanwhile waits for it, but not for long.
-    async fn open(&mut self, term: u64) -> Option<Result<(Arc<Session>, State), OpenFailure>> {
+    async fn open(&mut self, term: u64) -> Option<Result<(Arc<Session>, State), LeaderFault>> {
         let shared = self.shared.clone();
         let mut leadership = shared.leadership.clone();
         let opening = open(&shared, term);
@@ -151,8 +142,27 @@ enum OpenFailure {
     Fault(LeaderFault),
 }
 
+/// Tries to open a session until it is open.
+async fn open(shared: &Shared, term: u64) -> Result<(Arc<Session>, State), LeaderFault> {
+    let (mut pause, pause_max) = RETRY_AFTER;
+    let mut is_told = false;
+    loop {
+        match try_open(shared, term).await {
+            Ok(opened) => return Ok(opened),
+            Err(OpenFailure::Fault(fault)) => return Err(fault),
+            Err(failure) if pause == pause_max && !is_told => {
+                is_told = true;
+                tracing::info!(term, %failure, "no leadership session can be opened");
+            }
+            Err(failure) => tracing::debug!(term, %failure, "no leadership session could be opened yet"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(pause_max);
+    }
+}
+
 /// Puts the beginning of a session into the log and takes a copy of the state that it left.
-async fn open(shared: &Shared, term: u64) -> Result<(Arc<Session>, State), OpenFailure> {
+async fn try_open(shared: &Shared, term: u64) -> Result<(Arc<Session>, State), OpenFailure> {
     let identity = shared.seams.log.identity().ok_or(OpenFailure::NoIdentity)?;
     let at = LogicalTime(shared.seams.clock.wall_ms());
     let begin = SessionStart { cluster: identity.cluster, node_id: identity.node_id, at };

@@ -10,6 +10,9 @@ use tracing_subscriber::fmt;
 
 /// What is let through unless the operator says otherwise: our own lines from `info`, the libraries' from `warn`.
 pub const DEFAULT_FILTER: &str = "warn,slotkeeper=info";
+/// The Raft engine repeats itself many times a second while a peer is away, and this program says what matters of it in
+/// its own lines. So it is let through only from `error`, unless the filter names it.
+const ENGINE_FILTER: (&str, &str) = ("openraft", "openraft=error");
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -69,7 +72,9 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
 
 fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
     let text = if filter.is_empty() { DEFAULT_FILTER } else { filter };
-    EnvFilter::try_new(text)
+    let (engine, quiet) = ENGINE_FILTER;
+    let quieted = if text.contains(engine) { text.to_owned() } else { format!("{text},{quiet}") };
+    EnvFilter::try_new(quieted)
         .map_err(|error| LogError::Filter { filter: text.to_owned(), reason: error.to_string() })
 }
 
