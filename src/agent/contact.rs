@@ -148,8 +148,9 @@ impl Contact {
             let news = match answer {
                 Ok(assigned) if assigned.generation.0 == registration.generation => continue,
                 Ok(assigned) => Message::Assigned(assigned),
-                Err(error) if disowns(&error) => Message::Disowned { epoch: registration.epoch },
                 Err(error) => {
+                    // Also when the registration seems to be unknown: a replica that lags behind may answer long polls,
+                    // so only heartbeats and reports, which the leader answers, decide about that.
                     debug!(%error, "the long poll failed");
                     self.rest(PAUSE).await;
                     continue;

@@ -44,17 +44,23 @@ impl Servers {
         (server + 1) % self.addresses.len()
     }
 
-    /// Takes what an answer of `server` told: its own node id and the leader's.
+    /// Takes what an answer of `server` told: the node that answered and the leader. A follower passes the leader's
+    /// answer on as it is, so a server may seem to be the leader and is not; that costs a hop, so such a server is as good
+    /// a start as any that serves.
     pub(super) fn answered(&mut self, server: ServerIndex, node: Option<u64>, leader: Option<u64>) {
         if node.is_some() {
             self.nodes[server] = node;
         }
-        let leading = leader.and_then(|leader| self.nodes.iter().position(|node| *node == Some(leader)));
-        self.preferred = leading.unwrap_or(server);
+        let known = self.nodes.iter().position(|node| node.is_some() && *node == leader);
+        self.preferred = match known {
+            Some(leading) if node != leader => leading,
+            _ => server,
+        };
     }
 
-    /// `server` failed: if calls start there, let them start at the next one.
+    /// `server` failed: what it told is forgotten, and calls that would start there start at the next one.
     pub(super) fn failed(&mut self, server: ServerIndex) {
+        self.nodes[server] = None;
         if self.preferred == server {
             self.preferred = self.after(server);
         }
@@ -101,6 +107,19 @@ mod tests {
         servers.answered(2, Some(13), Some(13));
         servers.answered(1, Some(12), Some(13));
         assert_eq!(servers.preferred(), 2);
+    }
+
+    #[test]
+    fn a_server_that_failed_is_not_where_calls_start_because_of_what_it_told_before() {
+        let mut servers = three();
+        // Servers 0 and 1 both pass on what leader 13 answers.
+        servers.answered(0, Some(13), Some(13));
+        servers.answered(1, Some(13), Some(13));
+        assert_eq!(servers.preferred(), 1, "both serve; the last one that did is the start");
+        servers.answered(0, Some(13), Some(13));
+        servers.failed(0);
+        servers.answered(2, Some(14), Some(13));
+        assert_eq!(servers.preferred(), 1);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::api::requirements::Requirements as Declared;
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Requirements {
     Get(get::Get),
-    Put(put::Put),
+    Put(Box<put::Put>),
     Clear(clear::Clear),
 }
 
