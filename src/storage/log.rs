@@ -239,7 +239,7 @@ impl LogStore {
     }
 
     /// Finishes what was submitted, closes the engine and ends the threads. Other handles answer
-    /// [`StorageError::Closed`] from now on. Blocks.
+    /// [`StorageError::Closed`] from now on; the directory stays locked until the last of them is dropped. Blocks.
     pub fn shutdown(self) {
         self.shared.close();
     }

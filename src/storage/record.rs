@@ -252,6 +252,23 @@ mod tests {
     }
 
     #[test]
+    fn the_layout_of_chunked_entries_does_not_change() {
+        let chunk = Chunk { stamp: stamp(), index: 9, number: 1, bytes: Bytes::from_static(b"xy") };
+        assert_eq!(codec::encode(&chunk).unwrap(), [5, 3, 1, 1, b'c', 9, 1, 2, b'x', b'y']);
+        let entry = StoredEntry {
+            index: 9,
+            term: 2,
+            checksum: 4,
+            previous: ChainHash([3; 16]),
+            payload: Bytes::new(),
+        };
+        let content = RecordContent::Chunked { entry, payload_bytes: 50_000, chunks: 2 };
+        let golden = [&[5, 3, 1, 1, b'c', 1, 9, 2, 4][..], &[3; 16], &[0, 251, 80, 195, 2]].concat();
+        assert_eq!(codec::encode(&LogRecord { stamp: stamp(), content }).unwrap(), golden);
+        assert_eq!(Key::Chunk(9, 1).to_bytes(), [2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1]);
+    }
+
+    #[test]
     fn the_entry_checksum_does_not_change() {
         assert_eq!(checksum(9, 2, b"xy"), 0x0523_c712);
     }
