@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::join_all;
 use openraft::async_runtime::WatchReceiver;
 use tokio::sync::watch;
@@ -19,7 +20,7 @@ use uuid::Uuid;
 use super::barrier::Barriers;
 use super::errors::{BarrierError, MembershipError, ProposeError, StopReason};
 use super::membership::{Membership, NodeIdMinter};
-use super::messages::{PeerReport, Reply, Request};
+use super::messages::{PeerReport, Refusal, Reply, Request};
 use super::peers::{Peers, Target};
 use super::proposals::Proposals;
 use super::received::ReceivedCounts;
@@ -52,6 +53,13 @@ pub(super) struct Shared {
     pub(super) status: watch::Receiver<Status>,
     pub(super) stop: watch::Sender<Option<StopReason>>,
     pub(super) tasks: Mutex<JoinSet<()>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The engine keeps itself alive; the first poll tells it to end, nobody can wait for it here.
+        let _ = self.raft.shutdown().now_or_never();
+    }
 }
 
 impl Consensus {
@@ -89,6 +97,11 @@ impl Consensus {
     /// Requests that peers have sent to this node.
     pub fn received(&self) -> ReceivedCounts {
         self.shared.server.received().counts()
+    }
+
+    /// Whom this node has refused to listen to, by the id that was claimed, and why: once each.
+    pub fn refusals_given(&self) -> Vec<(u64, Refusal)> {
+        self.shared.server.refusals()
     }
 
     /// Figures of this node's log.

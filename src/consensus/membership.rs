@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::future::join_all;
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ChangeMembershipError, ClientWriteError, ForwardReason, ForwardToLeader, RaftError};
 use openraft::{ChangeMembers, ServerState};
@@ -28,6 +29,8 @@ use super::types::{Metrics, NodeAddress, Raft, TypeConfig};
 
 /// For a new node to answer.
 const NEW_NODE_WITHIN: Duration = Duration::from_secs(5);
+/// For a voter to show that it is there, before another one is removed.
+const VOTER_WITHIN: Duration = Duration::from_secs(2);
 /// For a learner to receive the log before it is given a vote.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
 /// Entries that a learner may be behind when it is given a vote.
@@ -188,7 +191,7 @@ impl Membership {
             membership.get_node(&node_id).cloned().ok_or(MembershipError::UnknownMember(node_id))?;
         let is_voter = membership.voter_ids().any(|voter| voter == node_id);
         if is_voter {
-            check_quorum_after(&metrics, node_id, &self.timing)?;
+            self.check_quorum_without(node_id).await?;
         }
         if node_id == metrics.id {
             let leader = self.hand_over(None).await?;
@@ -204,6 +207,24 @@ impl Membership {
         let removed = Member::new(node_id, &address);
         self.give_notice(Target { node_id, address });
         Ok(removed)
+    }
+
+    /// Asks every voter that would be left whether it answers now; what it did a moment ago does not count.
+    async fn check_quorum_without(&self, removed: u64) -> Result<()> {
+        let metrics = self.metrics();
+        let membership = metrics.membership_config.membership();
+        let left: Vec<u64> = membership.voter_ids().filter(|voter| *voter != removed).collect();
+        let asked = left.iter().filter(|voter| **voter != metrics.id).filter_map(|voter| {
+            let target = Target { node_id: *voter, address: membership.get_node(voter)?.clone() };
+            Some(async move { self.peers.call(&target, &Request::Hello, VOTER_WITHIN).await.is_ok() })
+        });
+        let answered = join_all(asked).await.into_iter().filter(|answered| *answered).count();
+        let live_after = answered + usize::from(left.contains(&metrics.id));
+        let (voters_after, quorum_after) = (left.len(), left.len() / 2 + 1);
+        if live_after < quorum_after {
+            return Err(MembershipConflict::WouldLoseQuorum { voters_after, live_after, quorum_after }.into());
+        }
+        Ok(())
     }
 
     /// Tells a removed node that it is none of us any more, in the background.
@@ -339,16 +360,6 @@ fn entries_behind(metrics: &Metrics, node_id: u64) -> Option<u64> {
 fn is_live(metrics: &Metrics, voter: u64, timing: &Timing) -> bool {
     let heard = metrics.heartbeat.as_ref().and_then(|heartbeat| *heartbeat.get(&voter)?);
     voter == metrics.id || heard.is_some_and(|heard| heard.into_inner().elapsed() < timing.lease() * 2)
-}
-
-fn check_quorum_after(metrics: &Metrics, removed: u64, timing: &Timing) -> Result<()> {
-    let left: Vec<u64> = metrics.membership_config.voter_ids().filter(|voter| *voter != removed).collect();
-    let (voters_after, quorum_after) = (left.len(), left.len() / 2 + 1);
-    let live_after = left.into_iter().filter(|voter| is_live(metrics, *voter, timing)).count();
-    if live_after < quorum_after {
-        return Err(MembershipConflict::WouldLoseQuorum { voters_after, live_after, quorum_after }.into());
-    }
-    Ok(())
 }
 
 /// The answering voter with the longest log, or the one that was asked for.

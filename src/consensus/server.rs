@@ -70,6 +70,11 @@ impl Server {
         &self.received
     }
 
+    /// The refusals that were given, one per sender and kind.
+    pub(super) fn refusals(&self) -> Vec<(u64, Refusal)> {
+        self.logged_refusals.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+
     /// Becomes true when the leader has said that this node is no longer a member.
     pub(super) fn removed(&self) -> watch::Receiver<bool> {
         self.removed.subscribe()

@@ -80,8 +80,10 @@ impl Consensus {
         let raft = Raft::new(standing.node_id, Arc::new(config), network, log, state_machine).await;
         let raft = raft.map_err(|error| StartError::Engine(error.to_string()))?;
         server.attach(raft.clone());
-        if founds {
-            initialize(&raft, &standing).await?;
+        if founds && let Err(error) = initialize(&raft, &standing).await {
+            // The engine keeps itself alive; its own end tells nothing more than this error.
+            let _ = raft.shutdown().await;
+            return Err(error);
         }
         let membership = Arc::new(Membership {
             raft: raft.clone(),

@@ -99,6 +99,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         .await?;
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
+        tracing::info!(%meta, revision = %self.replica.revision(), "installed a snapshot");
         Ok(())
     }
 
