@@ -116,7 +116,7 @@ impl Settling<'_> {
                     return Err(StartError::InitialCluster(reason));
                 }
                 Ok(HelloReply { standing, .. }) => return Err(exists(peer, standing)),
-                Err(error) if asked % ASKS_PER_LINE == 0 => {
+                Err(error) if asked.is_multiple_of(ASKS_PER_LINE) => {
                     tracing::info!(%peer, %error, "waiting for a peer to found the cluster with");
                 }
                 Err(_) => {}
