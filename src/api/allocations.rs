@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::constraints::{Constraint, ConstraintMembers};
-use super::maps::unique_map;
+use super::objects::{object_only, unique_map};
 use super::reasons::RefusalReasonCount;
 use super::resources::Profile;
 use super::units::{DurationText, Timestamp};
@@ -31,6 +31,7 @@ pub enum AllocationMode {
 
 /// What ranks TaskManagers; it never refuses one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 #[serde(default, deny_unknown_fields)]
 #[schema(example = json!({"task_managers": ["tm-1"], "labels": {"zone": "a"}}))]
 pub struct Preference {
@@ -43,6 +44,8 @@ pub struct Preference {
     #[schema(value_type = BTreeMap<String, String>)]
     pub labels: BTreeMap<Name, String>,
 }
+
+object_only! { Preference }
 
 /// A request for slots of one job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

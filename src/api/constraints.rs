@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::objects::object_only;
 use crate::domain::ids::{Name, TaskManagerId};
 
 /// How a label is compared.
@@ -57,6 +58,7 @@ pub enum Constraint {
 
 /// A constraint as it is written: `{label, op, values}`, `{spread_by, max_per}` or `{task_manager}`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 #[serde(default, deny_unknown_fields)]
 #[schema(as = Constraint, example = json!({"label": "zone", "op": "in", "values": ["a", "b"]}))]
 pub struct ConstraintMembers {
@@ -82,6 +84,8 @@ pub struct ConstraintMembers {
     #[schema(value_type = Option<String>)]
     pub task_manager: Option<TaskManagerId>,
 }
+
+object_only! { ConstraintMembers }
 
 /// Members that do not make one condition.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

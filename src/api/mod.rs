@@ -9,7 +9,7 @@ pub mod cluster;
 pub mod constraints;
 pub mod headers;
 pub mod jobs;
-mod maps;
+mod objects;
 pub mod overview;
 pub mod pages;
 pub mod plan;
@@ -24,5 +24,6 @@ pub mod units;
 
 /// The ids that the shapes are made of, for users of the shapes.
 pub use crate::domain::ids;
+pub use objects::Object;
 pub use pages::Page;
 pub use problem::{Problem, ProblemCode};

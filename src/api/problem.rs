@@ -7,7 +7,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::reasons::RefusalReasonCount;
 
@@ -20,13 +22,12 @@ pub const PROBLEM_PAGE_PREFIX: &str = "/errors/";
 macro_rules! problem_codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:literal, $retryable:literal, $title:literal;)*) => {
         /// Every code that the API answers with.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[non_exhaustive]
         pub enum ProblemCode {
             $($(#[$doc])* #[serde(rename = $text)] $variant,)*
             /// A code of a newer server; never sent by this one.
             #[serde(other)]
-            #[schema(rename = "unknown")]
             Unknown,
         }
 
@@ -140,6 +141,19 @@ impl ProblemCode {
         format!("{PROBLEM_PAGE_PREFIX}{}", self.as_str())
     }
 }
+
+impl PartialSchema for ProblemCode {
+    fn schema() -> RefOr<Schema> {
+        let codes = Self::ALL.iter().map(|code| code.as_str());
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("Every code that this server sends; a newer one may send others."))
+            .enum_values(Some(codes))
+            .into()
+    }
+}
+
+impl ToSchema for ProblemCode {}
 
 impl fmt::Display for ProblemCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

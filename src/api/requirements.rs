@@ -5,12 +5,14 @@ use utoipa::ToSchema;
 
 use super::allocations::Preference;
 use super::constraints::{Constraint, ConstraintMembers};
+use super::objects::object_only;
 use super::reasons::RefusalReasonCount;
 use super::resources::Profile;
 use crate::domain::ids::{JobId, JobMasterId, RequirementName, RequirementVersion, StrategyName};
 
 /// One line of what a job wants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"name": "workers", "profile": {"cpu_cores": 1}, "min": 2, "desired": 4}))]
 pub struct Requirement {
@@ -38,6 +40,8 @@ pub struct Requirement {
     #[schema(value_type = Option<String>)]
     pub strategy: Option<StrategyName>,
 }
+
+object_only! { Requirement }
 
 /// A declaration: all lines at once, under a version that only grows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

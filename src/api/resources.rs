@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::maps::unique_map;
+use super::objects::{object_only, unique_map};
 use super::units::{CpuCores, MemorySize};
 use crate::domain::ids::Name;
 use crate::domain::resources::{ResourceLimit, ResourceProfile, Usage};
 
 /// What a slot or a TaskManager has. Missing amounts are zero.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 #[serde(default, deny_unknown_fields)]
 #[schema(example = json!({
     "cpu_cores": 1.5, "task_heap_memory": "1GiB", "task_off_heap_memory": 0, "managed_memory": "512MiB",
@@ -41,6 +42,8 @@ pub struct Profile {
     #[schema(value_type = BTreeMap<String, u64>)]
     pub extended_resources: BTreeMap<Name, u64>,
 }
+
+object_only! { Profile }
 
 impl From<&ResourceProfile> for Profile {
     fn from(profile: &ResourceProfile) -> Self {
@@ -71,6 +74,7 @@ impl From<&Profile> for ResourceProfile {
 
 /// A ceiling: only what is named is limited.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 #[serde(default, deny_unknown_fields)]
 #[schema(example = json!({"slots": 100, "cpu_cores": 64}))]
 pub struct Ceiling {
@@ -102,6 +106,8 @@ pub struct Ceiling {
     #[schema(value_type = BTreeMap<String, u64>)]
     pub extended_resources: BTreeMap<Name, u64>,
 }
+
+object_only! { Ceiling }
 
 impl From<&ResourceLimit> for Ceiling {
     fn from(limit: &ResourceLimit) -> Self {

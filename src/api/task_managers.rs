@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::allocations::Allocation;
-use super::maps::unique_map;
+use super::objects::{object_only, unique_map};
 use super::resources::Profile;
 use super::units::{DurationText, Timestamp};
 use crate::domain::ids::{
@@ -113,6 +113,7 @@ pub struct AssignedAllocations {
 
 /// A slot that could not be started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(remote = "Self")]
 #[serde(deny_unknown_fields)]
 pub struct FailedAllocation {
     /// Which.
@@ -121,6 +122,8 @@ pub struct FailedAllocation {
     /// Why; cut after 256 bytes.
     pub reason: String,
 }
+
+object_only! { FailedAllocation }
 
 /// A TaskManager says what it has started and what it could not start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

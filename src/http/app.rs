@@ -14,7 +14,7 @@ use super::forward::Forwarder;
 use super::options::HttpOptions;
 use super::refusal::Refusal;
 use crate::clock::Clock;
-use crate::domain::{Reply, RequestKey, Revision, State};
+use crate::domain::{Reply, RequestKey, Revision, State, StrategyName};
 use crate::leader::{Intent, Leader, Leadership, Submission};
 use crate::replica::Replica;
 use crate::telemetry::Metrics;
@@ -79,6 +79,14 @@ impl App {
     /// The applied state under a read lock; never held across an await.
     pub(super) fn state(&self) -> impl Deref<Target = State> + '_ {
         self.services.replica.read()
+    }
+
+    /// Refuses a strategy that this release does not know.
+    pub(super) fn check_strategy(&self, field: &str, strategy: Option<&StrategyName>) -> Result<(), Refusal> {
+        let strategies = self.services.leader.strategies();
+        let Some(unknown) = strategy.filter(|name| strategies.get(name).is_none()) else { return Ok(()) };
+        let known = strategies.names().collect::<Vec<_>>().join(", ");
+        Err(Refusal::invalid(field, format!("`{unknown}` is not known here; known are {known}")))
     }
 
     /// Hands a write to the leader's rounds and waits for what comes of it.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::refusal::Refusal;
-use crate::api::ProblemCode;
+use crate::api::{Object, ProblemCode};
 use crate::domain::RequestKey;
 
 /// A JSON body. No body at all is read as `{}`.
@@ -32,11 +32,16 @@ impl<T: DeserializeOwned> FromRequest<super::App> for JsonBody<T> {
     }
 }
 
+/// The body of a request that has none: nothing, or `{}`.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nothing {}
+
 /// Reads `bytes` as JSON.
 pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let text = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { bytes };
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         json_refusal(&path, error.inner())
     })?;

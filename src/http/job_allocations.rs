@@ -26,6 +26,7 @@ pub(super) async fn allocate(
     JsonBody(request): JsonBody<AllocationRequest>,
 ) -> Result<Answer<AllocationsGranted>, Refusal> {
     let job: JobId = path.get("job_id")?;
+    app.check_strategy("strategy", request.strategy.as_ref())?;
     let request = requests::allocation(job, request)?;
     let waits = request.wait_ms > 0;
     let submitted = app.submit(key, Intent::Allocate(request)).await;

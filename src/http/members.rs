@@ -7,7 +7,7 @@ use axum::extract::State;
 use super::answer::Answer;
 use super::cluster::member_role;
 use super::cluster_view::ClusterMember;
-use super::extract::{JsonBody, PathParameters};
+use super::extract::{JsonBody, Nothing, PathParameters};
 use super::refusal::Refusal;
 use super::{App, requests};
 use crate::api::cluster::{AddMember, LeadershipTransferred, MemberChanged, TransferLeadership};
@@ -39,6 +39,7 @@ pub(super) async fn add_member(
 pub(super) async fn promote_member(
     State(app): State<App>,
     path: PathParameters,
+    JsonBody(Nothing {}): JsonBody<Nothing>,
 ) -> Result<Answer<MemberChanged>, Refusal> {
     let member = app.services.cluster.promote(path.get("id")?).await?;
     Ok(changed(&app, member, true))

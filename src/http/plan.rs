@@ -19,6 +19,7 @@ pub(super) async fn plan(
     JsonBody(request): JsonBody<PlanRequest>,
 ) -> Result<Answer<Plan>, Refusal> {
     let (job, request) = request.into_request();
+    app.check_strategy("strategy", request.strategy.as_ref())?;
     let request = requests::allocation(job, request)?;
     let (slots, strategy, profile) = (request.slots, request.rules.strategy.clone(), request.profile.clone());
     let planned = app.services.leader.plan(request).await?.map_err(|rejection| Refusal::from(&rejection))?;

@@ -24,6 +24,9 @@ pub(super) async fn put_requirements(
     JsonBody(request): JsonBody<PutRequirements>,
 ) -> Result<Answer<Requirements>, Refusal> {
     let job_id: JobId = path.get("job_id")?;
+    for (index, line) in request.requirements.iter().enumerate() {
+        app.check_strategy(&format!("requirements[{index}].strategy"), line.strategy.as_ref())?;
+    }
     let declaration = requests::declaration(job_id.clone(), request)?;
     let written = app.submit(key, Intent::PutRequirements(declaration)).await?;
     let Reply::RequirementsPut { .. } = written.reply else {

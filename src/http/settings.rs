@@ -29,6 +29,7 @@ pub(super) async fn patch_settings(
     Key(key): Key,
     JsonBody(request): JsonBody<PatchSettings>,
 ) -> Result<Answer<Settings>, Refusal> {
+    app.check_strategy("strategy", request.strategy.as_ref())?;
     let patch = requests::settings_patch(request);
     refuse_early(&app, key.as_ref(), &patch)?;
     let written = app.submit(key, Intent::Command(Command::PatchSettings(patch))).await?;

@@ -3,7 +3,7 @@
 use axum::extract::State;
 
 use super::answer::Answer;
-use super::extract::{JsonBody, Key, PathParameters, QueryParameters};
+use super::extract::{JsonBody, Key, Nothing, PathParameters, QueryParameters};
 use super::pages::PageOf;
 use super::refusal::Refusal;
 use super::{App, answers, requests, slot_counts};
@@ -194,11 +194,6 @@ pub(super) async fn drain_task_manager(
     let deadline_ms = request.deadline.map(|deadline| deadline.ms);
     change(&app, key, id.clone(), Command::Drain { id, deadline_ms }).await
 }
-
-/// The body of a request that has none: nothing, or `{}`.
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Nothing {}
 
 async fn change(
     app: &App,

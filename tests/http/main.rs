@@ -1,0 +1,12 @@
+//! The HTTP server over real connections on loopback, with the real leader and the real state behind it. Only the
+//! Raft log is replaced: `cluster.rs` applies to every replica at once what the leader proposes.
+
+mod api;
+mod bad_input;
+mod cluster;
+mod forwarding;
+mod limits;
+mod paging;
+mod problems;
+mod resources;
+mod routes;
