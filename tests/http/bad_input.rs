@@ -58,156 +58,174 @@ const TAKE_BODIES: [(&str, &str); 15] = [
     ("POST", "/v1/cluster/transfer-leadership"),
 ];
 
-/// Bodies that are JSON and wrong, by endpoint, with the field that the refusal must name.
-fn wrong_members() -> Vec<(&'static str, Value, &'static str)> {
-    let registration = |member: &str, value: Value| {
-        let mut body = json!({"task_manager_id": "x", "session_id": "s", "address": "a:1", "slots": 1});
-        body[member] = value;
-        body
-    };
-    let allocation = |member: &str, value: Value| {
-        let mut body = json!({"slots": 1});
-        body[member] = value;
-        body
-    };
-    let line = |member: &str, value: Value| {
-        let mut line = json!({"name": "a", "desired": 1});
-        line[member] = value;
-        json!({"version": 9, "requirements": [line]})
-    };
-    let labels =
-        |count: usize| (0..count).map(|i| (format!("l{i}"), json!("v"))).collect::<serde_json::Map<_, _>>();
-    let (register, allocate, declare) =
-        ("POST /v1/task-managers", "POST /v1/jobs/job/allocations", "PUT /v1/jobs/job/requirements");
-    let long = "x".repeat(129);
-    let ids = |count: usize| Value::from(vec!["00000000-0000-0000-0000-000000000001"; count]);
-    vec![
-        (register, registration("task_manager_id", json!("")), "task_manager_id"),
-        (register, registration("task_manager_id", json!(long)), "task_manager_id"),
-        (register, registration("task_manager_id", json!("a/b")), "task_manager_id"),
-        (register, registration("task_manager_id", json!("ä")), "task_manager_id"),
-        (register, registration("task_manager_id", json!(7)), "task_manager_id"),
-        (register, registration("session_id", Value::Null), "session_id"),
-        (register, registration("address", json!("")), "address"),
-        (register, registration("address", json!("a b")), "address"),
-        (register, registration("address", json!("a".repeat(513))), "address"),
-        (register, registration("slots", json!(0)), "slots"),
-        (register, registration("slots", json!(-1)), "slots"),
-        (register, registration("slots", json!(1025)), "slots"),
-        (register, registration("slots", json!(1.5)), "slots"),
-        (register, registration("slots", json!(4_294_967_296_u64)), "slots"),
-        (register, registration("slots", json!("1")), "slots"),
-        (register, registration("slots", Value::Null), "slots"),
-        (register, registration("labels", json!([])), "labels"),
-        (register, registration("labels", json!({"a b": "c"})), "labels.a b"),
-        (register, registration("labels", json!({"a": 1})), "labels.a"),
-        (register, registration("labels", json!({"a": "x".repeat(257)})), "labels.a"),
-        (register, registration("labels", json!({"a": "x\u{0}"})), "labels.a"),
-        (register, registration("labels", Value::Object(labels(65))), "labels"),
-        (register, registration("total_profile", json!({"cpu_cores": -1})), "total_profile.cpu_cores"),
-        (register, registration("total_profile", json!({"cpu_cores": 1.2345})), "total_profile.cpu_cores"),
-        (register, registration("total_profile", json!({"cpu_cores": "1"})), "total_profile.cpu_cores"),
-        (register, registration("total_profile", json!({"cpu_cores": 1e18})), "total_profile.cpu_cores"),
-        (
-            register,
-            registration("total_profile", json!({"managed_memory": 1.5})),
-            "total_profile.managed_memory",
-        ),
-        (
-            register,
-            registration("total_profile", json!({"managed_memory": "1GB"})),
-            "total_profile.managed_memory",
-        ),
-        (
-            register,
-            registration("total_profile", json!({"managed_memory": 9_007_199_254_740_993_u64})),
-            "total_profile.managed_memory",
-        ),
-        (
-            register,
-            registration("total_profile", json!({"network_memory": "-1KiB"})),
-            "total_profile.network_memory",
-        ),
-        (register, registration("total_profile", json!({"memory": 1})), "total_profile.memory"),
-        (
-            register,
-            registration("total_profile", json!({"extended_resources": {"gpu": -1}})),
-            "total_profile.extended_resources.gpu",
-        ),
-        (
-            register,
-            registration(
-                "total_profile",
-                json!({"extended_resources": labels(17).into_iter().map(|(name, _)| (name, json!(1))).collect::<serde_json::Map<_, _>>()}),
+/// A request whose body is JSON and wrong: method and path, body, and the field that the refusal must name.
+type Case = (&'static str, Value, &'static str);
+
+fn at(target: &'static str, bodies: Vec<(Value, &'static str)>) -> Vec<Case> {
+    bodies.into_iter().map(|(body, field)| (target, body, field)).collect()
+}
+
+/// `body` with `member` replaced.
+fn with(mut body: Value, member: &str, value: Value) -> Value {
+    body[member] = value;
+    body
+}
+
+fn registration(member: &str, value: Value) -> Value {
+    with(json!({"task_manager_id": "x", "session_id": "s", "address": "a:1", "slots": 1}), member, value)
+}
+
+fn allocation(member: &str, value: Value) -> Value {
+    with(json!({"slots": 1}), member, value)
+}
+
+fn line(member: &str, value: Value) -> Value {
+    json!({"version": 9, "requirements": [with(json!({"name": "a", "desired": 1}), member, value)]})
+}
+
+/// An object with `count` members of `value`.
+fn members(count: usize, value: &Value) -> Value {
+    Value::Object((0..count).map(|index| (format!("l{index}"), value.clone())).collect())
+}
+
+fn ids(count: usize) -> Value {
+    Value::from(vec!["00000000-0000-0000-0000-000000000001"; count])
+}
+
+/// What a TaskManager says of itself.
+fn wrong_registrations() -> Vec<Case> {
+    at(
+        "POST /v1/task-managers",
+        vec![
+            (registration("task_manager_id", json!("")), "task_manager_id"),
+            (registration("task_manager_id", json!("x".repeat(129))), "task_manager_id"),
+            (registration("task_manager_id", json!("a/b")), "task_manager_id"),
+            (registration("task_manager_id", json!("ä")), "task_manager_id"),
+            (registration("task_manager_id", json!(7)), "task_manager_id"),
+            (registration("session_id", Value::Null), "session_id"),
+            (registration("address", json!("")), "address"),
+            (registration("address", json!("a b")), "address"),
+            (registration("address", json!("a".repeat(513))), "address"),
+            (registration("slots", json!(0)), "slots"),
+            (registration("slots", json!(-1)), "slots"),
+            (registration("slots", json!(1025)), "slots"),
+            (registration("slots", json!(1.5)), "slots"),
+            (registration("slots", json!(4_294_967_296_u64)), "slots"),
+            (registration("slots", json!("1")), "slots"),
+            (registration("slots", Value::Null), "slots"),
+            (registration("labels", json!([])), "labels"),
+            (registration("labels", json!({"a b": "c"})), "labels.a b"),
+            (registration("labels", json!({"a": 1})), "labels.a"),
+            (registration("labels", json!({"a": "x".repeat(257)})), "labels.a"),
+            (registration("labels", json!({"a": "x\u{0}"})), "labels.a"),
+            (registration("labels", members(65, &json!("v"))), "labels"),
+            (registration("state", json!("active")), "state"),
+        ],
+    )
+}
+
+/// What a TaskManager says that it has.
+fn wrong_profiles() -> Vec<Case> {
+    at(
+        "POST /v1/task-managers",
+        vec![
+            (registration("total_profile", json!({"cpu_cores": -1})), "total_profile.cpu_cores"),
+            (registration("total_profile", json!({"cpu_cores": 1.2345})), "total_profile.cpu_cores"),
+            (registration("total_profile", json!({"cpu_cores": "1"})), "total_profile.cpu_cores"),
+            (registration("total_profile", json!({"cpu_cores": 1e18})), "total_profile.cpu_cores"),
+            (registration("total_profile", json!({"managed_memory": 1.5})), "total_profile.managed_memory"),
+            (registration("total_profile", json!({"managed_memory": "1GB"})), "total_profile.managed_memory"),
+            (
+                registration("total_profile", json!({"managed_memory": 9_007_199_254_740_993_u64})),
+                "total_profile.managed_memory",
             ),
-            "total_profile.extended_resources",
-        ),
-        (register, registration("total_profile", json!({})), "slot_profile"),
-        (register, registration("state", json!("active")), "state"),
-        (allocate, allocation("slots", json!(0)), "slots"),
-        (allocate, allocation("slots", json!(10_001)), "slots"),
-        (allocate, allocation("slots", json!([1])), "slots"),
-        (allocate, allocation("mode", json!("some")), "mode"),
-        (allocate, allocation("wait", json!("61s")), "wait"),
-        (allocate, allocation("wait", json!(5)), "wait"),
-        (allocate, allocation("wait", json!("5 s")), "wait"),
-        (allocate, allocation("wait", json!("-5s")), "wait"),
-        (allocate, allocation("wait", json!("99999999999999999999s")), "wait"),
-        (allocate, allocation("profile", json!([])), "profile"),
-        (allocate, allocation("prefer", json!([])), "prefer"),
-        (allocate, allocation("constraints", json!([["a", "exists"]])), "constraints[0]"),
-        (allocate, allocation("strategy", json!("no such strategy")), "strategy"),
-        (allocate, allocation("job_master_id", json!("a b")), "job_master_id"),
-        (allocate, allocation("prefer", json!({"task_managers": ["a b"]})), "prefer.task_managers[0]"),
-        (allocate, allocation("prefer", json!({"task_managers": vec!["a"; 257]})), "prefer.task_managers"),
-        (allocate, allocation("constraints", json!({})), "constraints"),
-        (allocate, allocation("constraints", json!([{}])), "constraints[0]"),
-        (
-            allocate,
-            allocation("constraints", json!([{"label": "a", "op": "like", "values": ["b"]}])),
-            "constraints[0].op",
-        ),
-        (
-            allocate,
-            allocation("constraints", json!([{"label": "a", "op": "=", "values": []}])),
-            "constraints[0]",
-        ),
-        (
-            allocate,
-            allocation("constraints", json!([{"label": "a", "op": "in", "values": vec!["b"; 257]}])),
-            "constraints[0].values",
-        ),
-        (allocate, allocation("constraints", json!([{"spread_by": "a", "max_per": 0}])), "constraints[0]"),
-        (
-            allocate,
-            allocation("constraints", json!([{"spread_by": "a", "max_per": -1}])),
-            "constraints[0].max_per",
-        ),
-        (
-            allocate,
-            allocation("constraints", Value::from(vec![json!({"task_manager": "a"}); 33])),
-            "constraints",
-        ),
-        (declare, json!({"requirements": []}), "version"),
-        (declare, json!({"version": -1, "requirements": []}), "version"),
-        (declare, json!({"version": 18_446_744_073_709_551_616.0_f64, "requirements": []}), "version"),
-        (declare, json!({"version": 9}), "requirements"),
-        (declare, line("name", json!("a b")), "requirements[0].name"),
-        (declare, line("desired", json!(100_001)), "requirements[0].desired"),
-        (declare, line("min", json!(2)), "requirements[0].min"),
-        (declare, line("minimum", json!(2)), "requirements[0].minimum"),
-        (declare, line("strategy", json!("nearest_star")), "requirements[0].strategy"),
-        (declare, line("profile", json!({"cpu_cores": [1]})), "requirements[0].profile.cpu_cores"),
-        (
-            declare,
-            json!({"version": 9, "requirements": [{"name": "a", "desired": 1}, {"name": "a", "desired": 1}]}),
-            "requirements[1].name",
-        ),
-        (
-            declare,
-            json!({"version": 9, "requirements": vec![json!({"name": "a", "desired": 1}); 257]}),
-            "requirements",
-        ),
+            (
+                registration("total_profile", json!({"network_memory": "-1KiB"})),
+                "total_profile.network_memory",
+            ),
+            (registration("total_profile", json!({"memory": 1})), "total_profile.memory"),
+            (
+                registration("total_profile", json!({"extended_resources": {"gpu": -1}})),
+                "total_profile.extended_resources.gpu",
+            ),
+            (
+                registration("total_profile", json!({"extended_resources": members(17, &json!(1))})),
+                "total_profile.extended_resources",
+            ),
+            (registration("total_profile", json!({})), "slot_profile"),
+        ],
+    )
+}
+
+/// What a job asks for.
+fn wrong_allocations() -> Vec<Case> {
+    at(
+        "POST /v1/jobs/job/allocations",
+        vec![
+            (allocation("slots", json!(0)), "slots"),
+            (allocation("slots", json!(10_001)), "slots"),
+            (allocation("slots", json!([1])), "slots"),
+            (allocation("mode", json!("some")), "mode"),
+            (allocation("wait", json!("61s")), "wait"),
+            (allocation("wait", json!(5)), "wait"),
+            (allocation("wait", json!("5 s")), "wait"),
+            (allocation("wait", json!("-5s")), "wait"),
+            (allocation("wait", json!("99999999999999999999s")), "wait"),
+            (allocation("profile", json!([])), "profile"),
+            (allocation("prefer", json!([])), "prefer"),
+            (allocation("constraints", json!([["a", "exists"]])), "constraints[0]"),
+            (allocation("strategy", json!("no such strategy")), "strategy"),
+            (allocation("job_master_id", json!("a b")), "job_master_id"),
+            (allocation("prefer", json!({"task_managers": ["a b"]})), "prefer.task_managers[0]"),
+            (allocation("prefer", json!({"task_managers": vec!["a"; 257]})), "prefer.task_managers"),
+            (allocation("constraints", json!({})), "constraints"),
+            (allocation("constraints", json!([{}])), "constraints[0]"),
+            (
+                allocation("constraints", json!([{"label": "a", "op": "like", "values": ["b"]}])),
+                "constraints[0].op",
+            ),
+            (allocation("constraints", json!([{"label": "a", "op": "=", "values": []}])), "constraints[0]"),
+            (
+                allocation("constraints", json!([{"label": "a", "op": "in", "values": vec!["b"; 257]}])),
+                "constraints[0].values",
+            ),
+            (allocation("constraints", json!([{"spread_by": "a", "max_per": 0}])), "constraints[0]"),
+            (allocation("constraints", json!([{"spread_by": "a", "max_per": -1}])), "constraints[0].max_per"),
+            (allocation("constraints", Value::from(vec![json!({"task_manager": "a"}); 33])), "constraints"),
+        ],
+    )
+}
+
+/// What a job declares.
+fn wrong_declarations() -> Vec<Case> {
+    at(
+        "PUT /v1/jobs/job/requirements",
+        vec![
+            (json!({"requirements": []}), "version"),
+            (json!({"version": -1, "requirements": []}), "version"),
+            (json!({"version": 18_446_744_073_709_551_616.0_f64, "requirements": []}), "version"),
+            (json!({"version": 9}), "requirements"),
+            (line("name", json!("a b")), "requirements[0].name"),
+            (line("desired", json!(100_001)), "requirements[0].desired"),
+            (line("min", json!(2)), "requirements[0].min"),
+            (line("minimum", json!(2)), "requirements[0].minimum"),
+            (line("strategy", json!("nearest_star")), "requirements[0].strategy"),
+            (line("profile", json!({"cpu_cores": [1]})), "requirements[0].profile.cpu_cores"),
+            (
+                json!({"version": 9, "requirements": [{"name": "a", "desired": 1}, {"name": "a", "desired": 1}]}),
+                "requirements[1].name",
+            ),
+            (
+                json!({"version": 9, "requirements": vec![json!({"name": "a", "desired": 1}); 257]}),
+                "requirements",
+            ),
+        ],
+    )
+}
+
+/// The rest of the requests of jobs.
+fn wrong_jobs() -> Vec<Case> {
+    vec![
         ("PUT /v1/jobs/job", json!({"queue": "a/b"}), "queue"),
         ("PUT /v1/jobs/job", json!({"priority": 2_147_483_648_i64}), "priority"),
         ("PUT /v1/jobs/job", json!({"priority": 0.5}), "priority"),
@@ -220,6 +238,13 @@ fn wrong_members() -> Vec<(&'static str, Value, &'static str)> {
         ("POST /v1/jobs/job/release", json!({"allocation_ids": ids(10_001)}), "allocation_ids"),
         ("POST /v1/jobs/job/release", json!({"allocation_ids": {}}), "allocation_ids"),
         ("DELETE /v1/jobs/job/allocations/x", Value::Null, "allocation_id"),
+        ("POST /v1/plan", json!({"slots": 1}), "job_id"),
+    ]
+}
+
+/// The rest.
+fn wrong_others() -> Vec<Case> {
+    vec![
         ("POST /v1/task-managers/tm/heartbeat", json!({"generation": 1}), "epoch"),
         ("POST /v1/task-managers/tm/heartbeat", json!({"epoch": -1, "generation": 1}), "epoch"),
         (
@@ -234,7 +259,6 @@ fn wrong_members() -> Vec<(&'static str, Value, &'static str)> {
         ),
         ("POST /v1/task-managers/tm/drain", json!({"deadline": "soon"}), "deadline"),
         ("POST /v1/task-managers/tm/cordon", json!({"deadline": "1s"}), "deadline"),
-        ("POST /v1/plan", json!({"slots": 1}), "job_id"),
         ("PUT /v1/queues/queue", json!({"maximum": {"slots": -1}}), "maximum.slots"),
         ("PUT /v1/queues/queue", json!({"parent": "default"}), "parent"),
         ("PUT /v1/queues/queue", json!({"weight": 1}), "weight"),
@@ -325,7 +349,17 @@ async fn what_is_no_body_is_refused_everywhere_and_leaves_no_trace() {
 async fn what_is_wrong_in_a_body_is_named_and_leaves_no_trace() {
     let cluster = prepared().await;
     let (api, before) = (cluster.api(0), cluster.replica(0).state_hash());
-    for (target, body, field) in wrong_members() {
+    let cases = [
+        wrong_registrations,
+        wrong_profiles,
+        wrong_allocations,
+        wrong_declarations,
+        wrong_jobs,
+        wrong_others,
+    ];
+    let cases: Vec<Case> = cases.iter().flat_map(|cases| cases()).collect();
+    assert!(cases.len() >= 100, "{} cases", cases.len());
+    for (target, body, field) in cases {
         let sent = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let answer = call(&api, target, sent).await;
         let shown: String = body.to_string().chars().take(120).collect();
