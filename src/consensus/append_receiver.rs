@@ -5,6 +5,7 @@
 //! a stream change its sender. Tested through `tests/consensus`.
 
 use std::pin::pin;
+use std::sync::Arc;
 
 use futures::{SinkExt, StreamExt};
 use openraft::raft::AppendEntriesRequest;
@@ -12,6 +13,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{Connection, ConnectionError, open_request, seal_reply};
 use super::messages::{Addresses, AppendReply, Envelope, Reply, Request};
+use super::server::Server;
 use super::types::{Raft, TypeConfig};
 
 /// Answers that are sent together if they are ready together.
@@ -19,6 +21,7 @@ const BATCH_MAX: usize = 64;
 
 /// Serves the stream that `first` has opened until it ends.
 pub(super) async fn serve(
+    server: Arc<Server>,
     raft: &Raft,
     connection: Connection,
     (addresses, first): (Addresses, AppendEntriesRequest<TypeConfig>),
@@ -27,6 +30,7 @@ pub(super) async fn serve(
     let following = requests.scan((), move |(), message| {
         let message = message.inspect_err(|error| tracing::debug!(%error, "a stream of entries broke")).ok();
         let next = message.and_then(|message| next_append(&addresses, &message));
+        let next = next.inspect(|_| server.received().count_append());
         std::future::ready(next)
     });
     // The engine reads the input in a task of its own; it must not outlive this stream.

@@ -17,8 +17,8 @@ pub(super) struct Received {
 /// Requests received from peers since the node started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReceivedCounts {
-    /// Streams of entries or heartbeats that were opened.
-    pub append_streams: u64,
+    /// Requests with entries or heartbeats.
+    pub appends: u64,
     /// Votes asked for.
     pub votes: u64,
     /// Pre-votes asked for.
@@ -42,10 +42,15 @@ impl Received {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts one more request of a stream, which does not pass through [`Self::count`].
+    pub(super) fn count_append(&self) {
+        self.appends.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn counts(&self) -> ReceivedCounts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         ReceivedCounts {
-            append_streams: read(&self.appends),
+            appends: read(&self.appends),
             votes: read(&self.votes),
             pre_votes: read(&self.pre_votes),
             transfers: read(&self.transfers),

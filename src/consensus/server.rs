@@ -135,7 +135,7 @@ impl Server {
             let reply = match (body, raft) {
                 (Request::Append(first), Some(raft)) => {
                     let contact = self.contacts.enter(addresses.from.node_id);
-                    append_receiver::serve(&raft, connection, (addresses, first)).await?;
+                    append_receiver::serve(Arc::clone(&self), &raft, connection, (addresses, first)).await?;
                     drop(contact);
                     return Ok(());
                 }

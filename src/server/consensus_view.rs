@@ -49,7 +49,7 @@ async fn listen(consensus: Consensus, clock: Arc<dyn Clock>, heard: Arc<Mutex<Op
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     loop {
         looks.tick().await;
-        let count = consensus.received().append_streams;
+        let count = consensus.received().appends;
         if std::mem::replace(&mut before, count) != count {
             *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.now());
         }
