@@ -24,7 +24,8 @@ pub struct Settings {
     /// If more than this share of all TaskManagers is due at once, none is declared lost and an alarm is raised.
     /// Percent, default 30; 1 to 100 (100 switches the guard off).
     pub mass_loss_share_percent: u32,
-    /// How long a grant may stay unconfirmed. Default `None`: for ever.
+    /// How long a grant may stay unconfirmed. Default `None`: for ever; at least 1 s, because what ends as soon as it
+    /// is granted is granted again at once.
     pub confirm_timeout_ms: Option<u64>,
     /// How long lost TaskManagers and finished jobs stay listed. Default 1 h.
     pub tombstone_retention_ms: u64,
@@ -114,7 +115,7 @@ impl Settings {
 
     fn check(&self) -> Result<(), SettingError> {
         let least_timeout_ms = self.heartbeat_interval_ms.saturating_mul(3);
-        let rules: [(bool, &str, &str); 7] = [
+        let rules: [(bool, &str, &str); 8] = [
             ((50..=60_000).contains(&self.heartbeat_interval_ms), "heartbeat_interval", "50ms to 1m"),
             (
                 (least_timeout_ms..=3_600_000).contains(&self.heartbeat_timeout_ms),
@@ -124,6 +125,11 @@ impl Settings {
             (self.lease_grace_ms <= 600_000, "lease_grace", "at most 10m"),
             (self.expiries_per_second_max >= 1, "expiries_per_second_max", "at least 1"),
             ((1..=100).contains(&self.mass_loss_share_percent), "mass_loss_share_percent", "1 to 100"),
+            (
+                self.confirm_timeout_ms.is_none_or(|timeout_ms| timeout_ms >= 1_000),
+                "confirm_timeout",
+                "at least 1s, or none",
+            ),
             (self.idempotency_retention_ms >= 900_000, "idempotency_retention", "at least 15m"),
             (
                 (1_000..=100_000_000).contains(&self.idempotency_keys_max),
@@ -143,5 +149,41 @@ impl Settings {
 fn take<T>(current: &mut T, wanted: Option<T>) {
     if let Some(value) = wanted {
         *current = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(patch: SettingsPatch) -> Option<String> {
+        Settings::default().patched(&patch).err().map(|error| error.setting)
+    }
+
+    #[test]
+    fn the_defaults_are_in_their_ranges() {
+        assert_eq!(refused(SettingsPatch::default()), None);
+    }
+
+    #[test]
+    fn the_timeout_leaves_room_for_three_heartbeats_also_when_only_the_interval_moves() {
+        let interval = SettingsPatch { heartbeat_interval_ms: Some(2_000), ..Default::default() };
+        assert_eq!(refused(interval.clone()).as_deref(), Some("heartbeat_timeout"));
+        assert_eq!(refused(SettingsPatch { heartbeat_timeout_ms: Some(6_000), ..interval }), None);
+    }
+
+    #[test]
+    fn no_grant_ends_as_soon_as_it_is_made() {
+        let timeout =
+            |timeout_ms| SettingsPatch { confirm_timeout_ms: Some(timeout_ms), ..Default::default() };
+        assert_eq!(refused(timeout(Some(0))).as_deref(), Some("confirm_timeout"));
+        assert_eq!(refused(timeout(Some(1_000))), None);
+        assert_eq!(refused(timeout(None)), None);
+    }
+
+    #[test]
+    fn idempotency_keys_are_kept_for_a_quarter_of_an_hour_at_least() {
+        let retention = SettingsPatch { idempotency_retention_ms: Some(899_999), ..Default::default() };
+        assert_eq!(refused(retention).as_deref(), Some("idempotency_retention"));
     }
 }

@@ -381,7 +381,7 @@ fn put_queue_choice(choice: &Choice) -> Command {
 fn patch_choice(choice: &Choice) -> SettingsPatch {
     SettingsPatch {
         confirm_timeout_ms: (choice.what < 128)
-            .then(|| (choice.what < 90).then_some(u64::from(choice.what) * 50)),
+            .then(|| (choice.what < 90).then_some(1_000 + u64::from(choice.what) * 50)),
         tombstone_retention_ms: (choice.amount < 128).then(|| u64::from(choice.amount) * 100),
         mass_loss_share_percent: (choice.what > 240).then_some(0),
         idempotency_keys_max: (choice.amount > 200).then_some(1_000),

@@ -79,7 +79,7 @@ fn settings_are_taken_as_a_whole_or_not_at_all() {
     };
     let refusal = ledger.refusal(Command::PatchSettings(patch));
     assert!(matches!(refusal, Rejection::InvalidSetting(_)), "{refusal:?}");
-    ledger.patch(SettingsPatch { confirm_timeout_ms: Some(Some(7)), ..Default::default() });
-    assert_eq!(ledger.state.settings().confirm_timeout_ms, Some(7));
+    ledger.patch(SettingsPatch { confirm_timeout_ms: Some(Some(7_000)), ..Default::default() });
+    assert_eq!(ledger.state.settings().confirm_timeout_ms, Some(7_000));
     assert_eq!(ledger.state.settings().changed_in, ledger.state.revision());
 }
