@@ -57,6 +57,21 @@ async fn an_outage_shorter_than_the_deadline_stops_nothing() {
 }
 
 #[tokio::test]
+async fn the_deadline_counts_from_the_sending_of_a_heartbeat_however_late_its_answer_comes() {
+    let stage = Stage::with(vec![allocation(1, 0)]).await;
+    let agent = stage.settled_agent().await;
+    stage.change(|script| script.heartbeat_delay = Duration::from_millis(300));
+    stage.more_heartbeats(2).await;
+    // One answer is on its way; nothing that is asked after this moment is answered.
+    stage.change(|script| script.mood = Mood::NoLeader);
+    stage.clock.advance(LEASE - Duration::from_millis(1));
+    stage.more_heartbeats(2).await;
+    assert_eq!(running(&agent.view()), 1, "the lease holds for another millisecond");
+    stage.clock.advance(Duration::from_millis(1));
+    until("the lease is over", || stage.hooks.has("stop 1 lease_expired")).await;
+}
+
+#[tokio::test]
 async fn answered_heartbeats_carry_the_work_through_any_length_of_time() {
     let stage = Stage::with(vec![allocation(1, 0)]).await;
     let agent = stage.settled_agent().await;

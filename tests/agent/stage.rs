@@ -39,6 +39,8 @@ pub struct Script {
     pub allocations: Vec<Value>,
     /// What heartbeats say in place of `generation`, if anything.
     pub heartbeat_generation: Option<u64>,
+    /// How long the answer to a heartbeat is on its way.
+    pub heartbeat_delay: Duration,
 }
 
 pub fn id(number: u64) -> Uuid {
@@ -63,8 +65,14 @@ pub struct Stage {
 
 impl Stage {
     pub async fn with(allocations: Vec<Value>) -> Self {
-        let script =
-            Script { mood: Mood::Serving, epoch: 1, generation: 10, allocations, heartbeat_generation: None };
+        let script = Script {
+            mood: Mood::Serving,
+            epoch: 1,
+            generation: 10,
+            allocations,
+            heartbeat_generation: None,
+            heartbeat_delay: Duration::ZERO,
+        };
         let script = Arc::new(Mutex::new(script));
         let shared = Arc::clone(&script);
         let server = ScriptedServer::start(move |asked| answer(&mut shared.lock().unwrap(), asked)).await;
@@ -183,7 +191,7 @@ fn answer(script: &mut Script, asked: &Asked) -> Reply {
             if asked.body["generation"] != json!(generation) {
                 answer["allocations"] = json!(script.allocations);
             }
-            Reply::ok(answer)
+            Reply::After(script.heartbeat_delay, Box::new(Reply::ok(answer)))
         }
         ("GET", "allocations") => {
             let answer = json!({
