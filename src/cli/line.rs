@@ -12,6 +12,8 @@ use super::settings::Settings;
 use super::status::Status;
 use super::task_managers::TaskManagers;
 use super::transfer_leadership::TransferLeadership;
+use crate::server::ServerOptions;
+use crate::server::dev::DevOptions;
 
 /// A highly available resource manager: TaskManagers offer slots, jobs hold them
 #[derive(Debug, clap::Parser)]
@@ -30,6 +32,10 @@ pub(super) struct Line {
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Verb {
+    /// Run a whole cluster in this process, to try things out
+    Dev(Box<DevOptions>),
+    /// Run one server of a cluster until SIGTERM or Ctrl-C
+    Server(Box<ServerOptions>),
     Agent(Box<AgentVerb>),
     Status(Status),
     /// Look at TaskManagers and take them out of service

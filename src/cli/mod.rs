@@ -19,6 +19,7 @@ mod printer;
 mod queues;
 mod release;
 mod requirements;
+mod server;
 mod settings;
 mod status;
 mod table;
@@ -63,6 +64,13 @@ pub fn main() -> ExitCode {
 }
 
 fn run(line: Line) -> Result<ExitCode, Failure> {
+    let printer = Printer::new(line.global.output);
+    let line = match line.verb {
+        // These bring threads and a log of their own.
+        Verb::Server(options) => return Ok(server::run_server(*options, &printer)),
+        Verb::Dev(options) => return Ok(server::run_dev(*options, &printer)),
+        verb => Line { verb, ..line },
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
         Failure::new(Exit::Unavailable, format!("the threads can not be started: {error}"))
     })?;
@@ -85,6 +93,7 @@ async fn dispatch(verb: &Verb, context: &Context) -> Result<ExitCode, Failure> {
         Verb::Members { verb } => members::run(verb, context).await?,
         Verb::TransferLeadership(transfer) => transfer_leadership::run(transfer, context).await?,
         Verb::Agent(agent) => agent::run(agent, context).await?,
+        Verb::Server(_) | Verb::Dev(_) => unreachable!("these have run before there was a context"),
     }
     Ok(ExitCode::from(Exit::Done))
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::options::{LogFormatOption, ProfileOption, ServerOptions};
 use super::values::{host_and_port, is_wildcard};
-use crate::telemetry::log::LogFormat;
+use crate::telemetry::log::{self, LogFormat};
 
 /// Most members that a cluster can be formed with.
 pub const INITIAL_MEMBERS_MAX: usize = 9;
@@ -156,7 +156,16 @@ impl ServerConfig {
     }
 }
 
-fn log_format(option: LogFormatOption) -> LogFormat {
+/// Sets up the log of this process.
+///
+/// # Errors
+/// A filter that does not parse.
+pub(super) fn init_log(format: LogFormat, filter: &str) -> Result<(), ConfigError> {
+    log::init(format, filter).map_err(|error| refused("--log", error.to_string()))
+}
+
+/// The format that an option names.
+pub(super) fn log_format(option: LogFormatOption) -> LogFormat {
     match option {
         LogFormatOption::Human => LogFormat::Human,
         LogFormatOption::Json => LogFormat::Json,

@@ -5,6 +5,8 @@
 
 pub mod config;
 mod consensus_view;
+pub mod dev;
+mod dev_ports;
 pub mod exit;
 mod joining;
 pub mod node;
@@ -15,6 +17,7 @@ pub mod signals;
 pub mod values;
 
 pub use config::{ClusterStart, ConfigError, Endpoint, ServerConfig};
+pub use dev_ports::DevServer;
 pub use exit::ServerError;
 pub use node::{Listeners, Node, NodeSeams};
 pub use options::ServerOptions;

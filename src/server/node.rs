@@ -188,7 +188,7 @@ impl Node {
         if self.consensus.status().is_leader() && self.consensus.status().voters().count() > 1 {
             match self.consensus.transfer_leadership(None).await {
                 Ok(leader) => tracing::info!(%leader, "leadership was handed over"),
-                Err(error) => tracing::warn!(%error, "leadership was not handed over"),
+                Err(error) => tracing::info!(%error, "leadership was not handed over"),
             }
         }
         self.stopping.cancel();

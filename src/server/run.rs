@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
-use super::config::{ConfigError, ServerConfig};
+use super::config::{self, ServerConfig};
 use super::exit::{self, ServerError};
 use super::node::{Listeners, Node, NodeSeams};
 use super::options::ServerOptions;
@@ -16,10 +16,9 @@ use super::panic_hook;
 use super::signals::StopSignals;
 use crate::clock::SystemClock;
 use crate::consensus::TcpTransport;
-use crate::telemetry::log;
 
 /// How long threads that are in the kernel may hold up the end of the process.
-const THREADS_DEADLINE: std::time::Duration = std::time::Duration::from_secs(1);
+pub(super) const THREADS_DEADLINE: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Runs a server until it is asked to stop or can not go on. Blocks; call it once, from the main thread.
 ///
@@ -27,8 +26,7 @@ const THREADS_DEADLINE: std::time::Duration = std::time::Duration::from_secs(1);
 /// Why it did not start or did not go on; [`ServerError::exit_status`] is the status to exit with.
 pub fn run(options: ServerOptions) -> Result<(), ServerError> {
     let config = ServerConfig::from_options(options.with_file()?)?;
-    log::init(config.log_format, &config.log_filter)
-        .map_err(|error| ConfigError::Option { option: "--log", problem: error.to_string() })?;
+    config::init_log(config.log_format, &config.log_filter)?;
     panic_hook::install();
     let runtime = runtime(config.worker_threads)?;
     let ended = runtime.block_on(serve(config, system_seams()));
@@ -57,9 +55,14 @@ pub(super) fn runtime(worker_threads: Option<u32>) -> Result<Runtime, ServerErro
     built.map_err(|error| ServerError::Unavailable(format!("no threads to serve with: {error}")))
 }
 
+/// Listens for requests to stop, from now on.
+pub(super) fn listen() -> Result<StopSignals, ServerError> {
+    StopSignals::listen()
+        .map_err(|error| ServerError::Unavailable(format!("signals can not be handled: {error}")))
+}
+
 async fn serve(config: ServerConfig, seams: NodeSeams) -> Result<(), ServerError> {
-    let mut signals = StopSignals::listen()
-        .map_err(|error| ServerError::Unavailable(format!("signals can not be handled: {error}")))?;
+    let mut signals = listen()?;
     let listeners = Listeners::bind(&config, seams.transport.as_ref()).await?;
     let node = tokio::select! {
         started = Node::start(config, listeners, seams) => started?,
