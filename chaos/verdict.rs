@@ -93,7 +93,7 @@ async fn lives(caller: &mut Caller, lines: &[Line], verdict: &mut Verdict) -> Re
             let path = format!("/v1/allocations/{}", slot.id);
             let answer =
                 caller.read(&path, PATIENCE).await.ok_or("the cluster does not answer at the end")?;
-            let reason = answer.body["end_reason"].as_str();
+            let reason = answer.body["reason"].as_str();
             match (answer.status, reason) {
                 (200, None) if released.contains(slot.id.as_str()) => {
                     verdict.violations.push(format!("`{}` was released, acknowledged, and lives", slot.id));
@@ -108,8 +108,8 @@ async fn lives(caller: &mut Caller, lines: &[Line], verdict: &mut Verdict) -> Re
             }
             lives.push(Life {
                 slot: slot.clone(),
-                granted_in: answer.body["granted_revision"].as_u64().or(line.revision).unwrap_or(0),
-                ended_in: answer.body["ended_revision"].as_u64(),
+                granted_in: line.revision.ok_or("a grant without its revision")?,
+                ended_in: answer.body["ended_in_revision"].as_u64(),
             });
         }
     }
@@ -195,7 +195,8 @@ async fn check_replicas(
             caller.read("/v1/cluster", PATIENCE).await.ok_or("the cluster does not answer at the end")?;
         let members = answer.body["members"].as_array().cloned().unwrap_or_default();
         let hash_of =
-            |member: &Value| Some((member["revision"].as_u64()?, member["state_hash"].as_str()?.to_owned()));
+            |member: &Value| let hash = &member["state_hash"];
+            Some((hash["revision"].as_u64()?, hash["hash"].as_str()?.to_owned()));
         let hashes: Vec<_> = members.iter().map(hash_of).collect();
         let complete = members.len() >= servers.len().min(3) && hashes.iter().all(Option::is_some);
         let known: BTreeSet<_> = hashes.into_iter().flatten().collect();

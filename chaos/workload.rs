@@ -155,7 +155,9 @@ impl Client {
             }
         }
         let what = Happening::Granted { job: self.job.clone(), slots: granted };
-        self.recorder.record(began, answer.tries, answer.revision, what);
+        // The body names the revision of the grant; the header may name a later one on a repeated answer.
+        let revision = answer.body["revision"].as_u64();
+        self.recorder.record(began, answer.tries, revision, what);
     }
 
     async fn release(&mut self) {
@@ -224,7 +226,10 @@ impl Client {
 /// Why an allocation ended; `None` if it lives or is not known.
 pub async fn end_reason(caller: &mut Caller, id: &str) -> Option<String> {
     let answer = caller.read(&format!("/v1/allocations/{id}"), PATIENCE).await?;
-    answer.body["end_reason"].as_str().map(str::to_owned)
+    if answer.status == 404 {
+        return None;
+    }
+    answer.body["reason"].as_str().map(str::to_owned)
 }
 
 /// The slots in a list of allocations.

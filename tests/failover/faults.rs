@@ -9,7 +9,7 @@ use super::cluster::SETTLE;
 use super::http::Caller;
 
 /// Small enough that a follower is soon further behind than the log reaches.
-const SHORT_LOG: [&str; 4] = ["--snapshot-interval-entries", "200", "--snapshot-keep-entries", "50"];
+const SHORT_LOG: [&str; 2] = ["--snapshot-interval", "200"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_the_leader_is_killed() {
