@@ -20,7 +20,7 @@ pub async fn run(
     signal: Signal,
     clients: usize,
 ) -> Result<Vec<Duration>, String> {
-    let mut cluster = Cluster::start(binary, 3, &["--log-filter", "warn"]).await;
+    let mut cluster = Cluster::start(binary, 3, &["--log", "warn"]).await;
     let mut caller = Caller::new(&cluster.api_addrs(), 0);
     prepare(&mut caller).await?;
     let mut gaps = Vec::new();
