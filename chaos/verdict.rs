@@ -194,9 +194,10 @@ async fn check_replicas(
         let answer =
             caller.read("/v1/cluster", PATIENCE).await.ok_or("the cluster does not answer at the end")?;
         let members = answer.body["members"].as_array().cloned().unwrap_or_default();
-        let hash_of =
-            |member: &Value| let hash = &member["state_hash"];
-            Some((hash["revision"].as_u64()?, hash["hash"].as_str()?.to_owned()));
+        let hash_of = |member: &Value| {
+            let hash = &member["state_hash"];
+            Some((hash["revision"].as_u64()?, hash["hash"].as_str()?.to_owned()))
+        };
         let hashes: Vec<_> = members.iter().map(hash_of).collect();
         let complete = members.len() >= servers.len().min(3) && hashes.iter().all(Option::is_some);
         let known: BTreeSet<_> = hashes.into_iter().flatten().collect();
