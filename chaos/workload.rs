@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -26,8 +26,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Plan {
     /// The servers' API addresses.
     pub servers: Vec<String>,
-    /// How long.
-    pub duration: Duration,
+    /// When this is set, the clients finish what they are at and end.
+    pub stop: Arc<AtomicBool>,
     /// How many clients.
     pub clients: usize,
     /// How many TaskManagers of its own.
@@ -51,7 +51,7 @@ pub async fn run(plan: Plan) -> Result<usize, String> {
     let mut clients = Vec::new();
     for (number, job) in jobs.into_iter().enumerate() {
         let client = Client::new(&plan, number, job, recorder.clone());
-        clients.push(tokio::spawn(client.run(plan.duration)));
+        clients.push(tokio::spawn(client.run(plan.stop.clone())));
     }
     let mut violations = 0;
     for client in clients {
@@ -93,11 +93,10 @@ impl Client {
         }
     }
 
-    async fn run(mut self, duration: Duration) -> Result<usize, String> {
+    async fn run(mut self, stop: Arc<AtomicBool>) -> Result<usize, String> {
         let path = format!("/v1/jobs/{}", self.job);
         self.write("PUT", &path, &json!({})).await.ok_or("the job could not be put")?;
-        let end = Instant::now() + duration;
-        while Instant::now() < end {
+        while !stop.load(Ordering::SeqCst) {
             match self.random.random_range(0..100) {
                 0..50 => self.allocate().await,
                 50..85 => self.release().await,

@@ -99,7 +99,7 @@ async fn a_follower_that_was_away_for_longer_than_the_log_is_kept_comes_back_by_
     let mut drill = Drill::begin(15, &SHORT_LOG).await;
     let follower = (drill.cluster.leader().await + 1) % 3;
     drill.cluster.kill(follower);
-    drill.wait_for_acknowledgements(1500).await;
+    drill.wait_for_acknowledgements(1000).await;
     drill.cluster.start_server(follower);
     let cluster = drill.end().await;
     let log = std::fs::read_to_string(cluster.folder().join(format!("server-{follower}.log"))).unwrap();
