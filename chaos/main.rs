@@ -14,6 +14,8 @@ mod workload;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -91,8 +93,20 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     match Arguments::parse().command {
         Verb::Workload { servers, duration, clients, task_managers, lose_one_after, report, seed } => {
-            let plan =
-                workload::Plan { servers, duration, clients, task_managers, lose_one_after, report, seed };
+            let stop = Arc::new(AtomicBool::new(false));
+            let plan = workload::Plan {
+                servers,
+                stop: stop.clone(),
+                clients,
+                task_managers,
+                lose_one_after,
+                report,
+                seed,
+            };
+            tokio::spawn(async move {
+                tokio::time::sleep(duration).await;
+                stop.store(true, Ordering::SeqCst);
+            });
             finish(workload::run(plan).await.map(|violations| violations == 0))
         }
         Verb::Verdict { servers, report } => finish(verdict::judge(&servers, &report).await.map(|verdict| {

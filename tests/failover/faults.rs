@@ -13,7 +13,7 @@ const SHORT_LOG: [&str; 2] = ["--snapshot-interval", "200"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_the_leader_is_killed() {
-    let mut drill = Drill::begin(8, &[]).await;
+    let mut drill = Drill::begin(&[]).await;
     for _ in 0..2 {
         let leader = drill.cluster.leader().await;
         drill.cluster.kill(leader);
@@ -26,7 +26,7 @@ async fn nothing_is_lost_when_the_leader_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_terminated_leader_hands_over_and_ends_cleanly() {
-    let mut drill = Drill::begin(8, &[]).await;
+    let mut drill = Drill::begin(&[]).await;
     let leader = drill.cluster.leader().await;
     let status = drill.cluster.terminate(leader);
     assert_eq!(status, Some(0), "{}", drill.cluster.log_tail(leader));
@@ -37,7 +37,7 @@ async fn a_terminated_leader_hands_over_and_ends_cleanly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_all_are_killed_and_restart_in_another_order() {
-    let mut drill = Drill::begin(10, &[]).await;
+    let mut drill = Drill::begin(&[]).await;
     for order in [[2, 0, 1], [1, 2, 0]] {
         for number in 0..3 {
             drill.cluster.kill(number);
@@ -53,7 +53,7 @@ async fn nothing_is_lost_when_all_are_killed_and_restart_in_another_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_restarts_faster_than_an_election_gives_nothing_twice() {
-    let mut drill = Drill::begin(10, &[]).await;
+    let mut drill = Drill::begin(&[]).await;
     for _ in 0..4 {
         let leader = drill.cluster.leader().await;
         drill.cluster.kill(leader);
@@ -65,7 +65,7 @@ async fn a_leader_that_restarts_faster_than_an_election_gives_nothing_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_sleeps_past_its_successors_election_decides_nothing_when_it_wakes() {
-    let drill = Drill::begin(12, &[]).await;
+    let drill = Drill::begin(&[]).await;
     let leader = drill.cluster.leader().await;
     drill.cluster.signal(leader, Signal::STOP);
     wait_for_another_leader(&drill, leader).await;
@@ -96,7 +96,7 @@ async fn wait_for_another_leader(drill: &Drill, sleeping: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_was_away_for_longer_than_the_log_is_kept_comes_back_by_snapshot() {
-    let mut drill = Drill::begin(15, &SHORT_LOG).await;
+    let mut drill = Drill::begin(&SHORT_LOG).await;
     let follower = (drill.cluster.leader().await + 1) % 3;
     drill.cluster.kill(follower);
     drill.wait_for_acknowledgements(1000).await;
@@ -108,7 +108,7 @@ async fn a_follower_that_was_away_for_longer_than_the_log_is_kept_comes_back_by_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_manager_lost_during_a_leader_change_loses_its_slots_once() {
-    let mut drill = Drill::begin_with(24, &[], Some(Duration::from_secs(1))).await;
+    let mut drill = Drill::begin_with(&[], Some(Duration::from_secs(1))).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let leader = drill.cluster.leader().await;
     drill.cluster.kill(leader);

@@ -24,6 +24,8 @@ mod faults;
 mod membership;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use cluster::{Cluster, SETTLE};
@@ -39,30 +41,33 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 struct Drill {
     cluster: Cluster,
     workload: JoinHandle<Result<usize, String>>,
+    stop: Arc<AtomicBool>,
     report: PathBuf,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Drill {
     /// Starts three servers and the workload, and waits until something has been acknowledged.
-    async fn begin(seconds: u64, extra: &[&str]) -> Self {
-        Self::begin_with(seconds, extra, None).await
+    async fn begin(extra: &[&str]) -> Self {
+        Self::begin_with(extra, None).await
     }
 
-    async fn begin_with(seconds: u64, extra: &[&str], lose_one_after: Option<Duration>) -> Self {
+    async fn begin_with(extra: &[&str], lose_one_after: Option<Duration>) -> Self {
         let turn = ONE_AT_A_TIME.lock().await;
         let cluster = Cluster::start(Path::new(env!("CARGO_BIN_EXE_slotkeeper")), 3, extra).await;
         let report = cluster.folder().join("history.jsonl");
+        let stop = Arc::new(AtomicBool::new(false));
         let plan = workload::Plan {
             servers: cluster.api_addrs(),
-            duration: Duration::from_secs(seconds),
+            stop: stop.clone(),
             clients: 6,
             task_managers: 6,
             lose_one_after,
             report: report.clone(),
             seed: u64::from(std::process::id()),
         };
-        let drill = Self { cluster, workload: tokio::spawn(workload::run(plan)), report, _turn: turn };
+        let workload = tokio::spawn(workload::run(plan));
+        let drill = Self { cluster, workload, stop, report, _turn: turn };
         drill.wait_for_acknowledgements(50).await;
         drill
     }
@@ -78,10 +83,12 @@ impl Drill {
         }
     }
 
-    /// Waits for the workload's end and asserts a clean verdict.
+    /// Waits until the cluster is whole and serves, ends the workload and asserts a clean verdict.
     async fn end(self) -> Cluster {
-        let Self { cluster, workload, report, _turn } = self;
-        cluster.wait_until_ready(SETTLE).await;
+        self.cluster.wait_until_ready(SETTLE).await;
+        self.wait_for_acknowledgements(100).await;
+        let Self { cluster, workload, stop, report, _turn } = self;
+        stop.store(true, Ordering::SeqCst);
         let live = workload.await.expect("the workload does not panic");
         let logs = || cluster.all_logs();
         let live = live.unwrap_or_else(|why| panic!("the run is invalid: {why}\n{}", logs()));

@@ -10,7 +10,7 @@ use super::{Drill, cluster_document, must};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_replaced_by_a_new_one_under_load() {
-    let mut drill = Drill::begin(20, &[]).await;
+    let mut drill = Drill::begin(&[]).await;
     let leader = drill.cluster.leader().await;
     let old = (leader + 1) % 3;
     let join = drill.cluster.servers[leader].api_addr.clone();
@@ -32,7 +32,7 @@ async fn a_node_is_replaced_by_a_new_one_under_load() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wiped_disk_does_not_come_back_under_its_old_id() {
-    let mut drill = Drill::begin(8, &[]).await;
+    let mut drill = Drill::begin(&[]).await;
     let follower = (drill.cluster.leader().await + 1) % 3;
     drill.cluster.kill(follower);
     let wiped = drill.cluster.data_dir(follower).to_owned();
