@@ -13,7 +13,7 @@ use slotkeeper::consensus::{
 };
 use slotkeeper::domain::{Applied, Batch, ClusterId, LogicalTime, Record, SessionNumber, SessionStart};
 use slotkeeper::replica::{Replica, seal};
-use slotkeeper::storage::{DataDir, DataDirOptions, Identity, StorageError};
+use slotkeeper::storage::{DataDir, DataDirOptions, Disk, Identity, RealDisk, StorageError};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -58,11 +58,17 @@ pub struct Settings {
     pub timing: Timing,
     pub retention: LogRetention,
     pub transport: Arc<dyn Transport>,
+    pub disk: Arc<dyn Disk>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { timing: TIMING, retention: LogRetention::default(), transport: Arc::new(TcpTransport) }
+        Self {
+            timing: TIMING,
+            retention: LogRetention::default(),
+            transport: Arc::new(TcpTransport),
+            disk: Arc::new(RealDisk),
+        }
     }
 }
 
@@ -102,7 +108,7 @@ impl Place {
         bootstrap: Bootstrap,
         settings: &Settings,
     ) -> ConsensusOptions {
-        let data_dir = until("the directory is free", async || match self.open() {
+        let data_dir = until("the directory is free", async || match self.open(Arc::clone(&settings.disk)) {
             Ok(data_dir) => Some(data_dir),
             Err(StorageError::Locked { .. }) => None,
             Err(error) => panic!("{error}"),
@@ -116,20 +122,21 @@ impl Place {
         options
     }
 
-    fn open(&self) -> Result<DataDir, StorageError> {
+    fn open(&self, disk: Arc<dyn Disk>) -> Result<DataDir, StorageError> {
         let mut options = DataDirOptions::new(Uuid::new_v4);
+        options.disk = disk;
         options.free_space_floor_bytes = Some(0);
         DataDir::open(self.path(), options)
     }
 
     /// What the directory says about its owner.
     pub fn identity(&self) -> Identity {
-        self.open().unwrap().identity().unwrap()
+        self.open(Arc::new(RealDisk)).unwrap().identity().unwrap()
     }
 
     /// Gives an empty directory an identity that it never got from a cluster.
     pub fn forge(&self, cluster_id: Uuid, node_id: u64, details: Vec<u8>) {
-        let directory = self.open().unwrap();
+        let directory = self.open(Arc::new(RealDisk)).unwrap();
         let incarnation = directory.incarnation();
         directory.save_identity(&Identity { cluster_id, node_id, incarnation, details }).unwrap();
     }

@@ -5,10 +5,13 @@
 
 mod bootstrap;
 mod cluster;
+mod disks;
 mod failover;
 mod membership;
+mod partitions;
 mod proposals;
 mod refusals;
 mod single;
 mod snapshots;
 mod suite;
+mod switch;

@@ -1,0 +1,141 @@
+//! Cut links: the majority goes on, the minority decides nothing and serves nothing, and healing disturbs nobody.
+
+use slotkeeper::consensus::{BarrierError, Bootstrap, ProposeError};
+
+use super::cluster::{Cluster, Node, Place, Settings, record, session, until, until_true};
+use super::switch::Switch;
+
+/// Three nodes on one switch.
+async fn of_three() -> (Cluster, Switch) {
+    let switch = Switch::default();
+    let (mut places, mut listeners) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let (place, listener) = Place::new().await;
+        places.push(place);
+        listeners.push(listener);
+    }
+    let list: Vec<String> = places.iter().map(|place| place.peer_addr.clone()).collect();
+    let settings: Vec<Settings> =
+        list.iter().map(|own| Settings { transport: switch.transport(own), ..Settings::default() }).collect();
+    let starting = places.iter().zip(listeners).zip(&settings).map(|((place, listener), settings)| {
+        place.start(listener, Bootstrap::InitialCluster(list.clone()), settings)
+    });
+    let nodes = futures::future::try_join_all(starting).await.unwrap();
+    let cluster =
+        Cluster { settings: settings[0].clone(), places, nodes: nodes.into_iter().map(Some).collect() };
+    cluster.apply(session(1)).await;
+    (cluster, switch)
+}
+
+fn addresses(cluster: &Cluster) -> Vec<String> {
+    cluster.places.iter().map(|place| place.peer_addr.clone()).collect()
+}
+
+/// The place of a leader that at least two nodes follow, other than `not`.
+async fn another_leader(cluster: &Cluster, not: usize) -> usize {
+    until("the majority has a leader", async || {
+        let followed = |node: &Node| node.consensus.status().leader.map(|leader| leader.node_id);
+        (0..3).filter(|place| *place != not).find(|place| {
+            let node = cluster.node(*place);
+            node.consensus.status().is_leader()
+                && cluster.running().filter(|other| followed(other) == Some(node.id())).count() >= 2
+        })
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_cut_off_decides_nothing_and_its_reads_fail() {
+    let (cluster, switch) = of_three().await;
+    let old = cluster.leader().await;
+    switch.isolate(&cluster.places[old].peer_addr, &addresses(&cluster));
+    let lonely = cluster.node(old);
+    let new = another_leader(&cluster, old).await;
+    assert_eq!(lonely.consensus.read_barrier().await, Err(BarrierError::NoQuorum));
+    let refused = lonely.consensus.propose(record(2_000)).await;
+    assert!(matches!(refused, Err(ProposeError::NoQuorum | ProposeError::Unknown)), "{refused:?}");
+    let applied =
+        until("the majority applies", async || cluster.node(new).consensus.propose(record(3_000)).await.ok());
+    let revision = applied.await.revision;
+    assert!(lonely.replica.revision() < revision);
+    switch.heal();
+    until_true("the old leader follows", || {
+        !lonely.consensus.status().is_leader() && lonely.replica.revision() >= revision
+    })
+    .await;
+    cluster.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_was_cut_off_comes_back_without_raising_the_term() {
+    let (cluster, switch) = of_three().await;
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    let term = cluster.node(leader).consensus.status().term;
+    switch.isolate(&cluster.places[follower].peer_addr, &addresses(&cluster));
+    // It stands for election over and over, in vain, while the others go on.
+    let pre_votes_end = tokio::time::Instant::now() + std::time::Duration::from_secs(4);
+    let mut at = 2_000;
+    while tokio::time::Instant::now() < pre_votes_end {
+        cluster.node(leader).consensus.propose(record(at)).await.unwrap();
+        at += 1;
+    }
+    assert_eq!(cluster.node(follower).consensus.status().term, term, "it raised its term alone");
+    switch.heal();
+    cluster.agree().await;
+    assert_eq!(cluster.leader().await, leader);
+    assert_eq!(cluster.node(leader).consensus.status().term, term);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_followers_that_can_not_hear_each_other_keep_their_leader() {
+    let (cluster, switch) = of_three().await;
+    let leader = cluster.leader().await;
+    let others: Vec<usize> = (0..3).filter(|place| *place != leader).collect();
+    let [left, right] = [&cluster.places[others[0]].peer_addr, &cluster.places[others[1]].peer_addr];
+    switch.cut(left, right);
+    switch.cut(right, left);
+    let term = cluster.node(leader).consensus.status().term;
+    for at in 0..200 {
+        cluster.node(leader).consensus.propose(record(2_000 + at)).await.unwrap();
+    }
+    assert_eq!(cluster.leader().await, leader);
+    assert_eq!(cluster.node(leader).consensus.status().term, term);
+    cluster.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_hears_nobody_is_replaced_although_it_is_heard() {
+    let (cluster, switch) = of_three().await;
+    let old = cluster.leader().await;
+    let own = &cluster.places[old].peer_addr;
+    for other in addresses(&cluster).iter().filter(|other| *other != own) {
+        switch.cut(other, own);
+    }
+    until("it refuses", async || match cluster.node(old).consensus.propose(record(2_000)).await {
+        Err(ProposeError::NoQuorum | ProposeError::NotLeader { .. } | ProposeError::Unknown) => Some(()),
+        other => panic!("it decided alone: {other:?}"),
+    })
+    .await;
+    // Connections need both directions, so its heartbeats die with the answers.
+    another_leader(&cluster, old).await;
+    switch.heal();
+    cluster.apply(record(3_000)).await;
+    cluster.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proposals_that_were_on_their_way_when_the_leader_was_cut_off_are_unknown_never_failed() {
+    let (cluster, switch) = of_three().await;
+    let old = cluster.leader().await;
+    let lonely = cluster.node(old);
+    switch.isolate(&cluster.places[old].peer_addr, &addresses(&cluster));
+    // The lease still holds, so it takes them; nobody will confirm them.
+    let proposed: Vec<_> = (0..10).map(|at| lonely.consensus.propose(record(2_000 + at))).collect();
+    let results = tokio::spawn(futures::future::join_all(proposed));
+    another_leader(&cluster, old).await;
+    switch.heal();
+    for result in results.await.unwrap() {
+        assert!(matches!(result, Err(ProposeError::Unknown | ProposeError::NoQuorum)), "{result:?}");
+    }
+    cluster.agree().await;
+}
