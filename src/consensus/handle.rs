@@ -176,6 +176,15 @@ impl Consensus {
         changed.await.unwrap_or(Err(MembershipError::Unknown))
     }
 
+    /// Waits until this node has applied everything that it may have applied before it was started. Until then its state
+    /// may be older than what it has shown to readers in an earlier life. Needs a leader; the caller brings the deadline.
+    ///
+    /// # Errors
+    /// [`BarrierError::Stopped`] if the node stops meanwhile.
+    pub async fn recovered(&self) -> Result<(), BarrierError> {
+        self.shared.raft.wait_for_recovery(None).await.map(drop).map_err(|_| BarrierError::Stopped)
+    }
+
     /// Waits until this node no longer takes part, and says why. The process must then end.
     pub async fn stopped(&self) -> StopReason {
         let mut stop = self.shared.stop.subscribe();

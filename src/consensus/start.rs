@@ -39,6 +39,10 @@ use crate::storage::{LogStore, SnapshotStore, StorageError};
 const JOIN_EVERY: Duration = Duration::from_secs(3);
 /// Between two looks for a change of the membership that was left unfinished.
 const FINISH_EVERY: Duration = Duration::from_secs(1);
+/// Between two looks at the size of the log.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of entries behind the newest snapshot that call for another one, however few they are.
+const LOG_BYTES_MAX: u64 = 64 << 20;
 
 type Stop = watch::Sender<Option<StopReason>>;
 
@@ -131,6 +135,7 @@ impl Running {
         tasks.spawn(watch_for_removal(server.removed(), stop.clone()));
         tasks.spawn(watch_for_removal(peers.removed(), stop.clone()));
         tasks.spawn(watch_health(raft.clone(), store.clone(), stop.clone()));
+        tasks.spawn(bound_log_bytes(raft.clone(), store.clone()));
         let tasks = Mutex::new(tasks);
         let shared = Shared {
             raft,
@@ -249,6 +254,25 @@ async fn finish_changes(membership: Arc<Membership>) {
         let leads = membership.raft.metrics().borrow_watched().state == ServerState::Leader;
         if leads && let Err(error) = membership.finish_interrupted().await {
             tracing::debug!(%error, "an unfinished change of the membership stays for now");
+        }
+    }
+}
+
+/// Asks for a snapshot when large entries fill the log before their number calls for one.
+async fn bound_log_bytes(raft: Raft, store: LogStore) {
+    loop {
+        sleep(MEASURE_EVERY).await;
+        let (last, snapshot) = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow_watched();
+            (metrics.last_applied.map(|id| id.index), metrics.snapshot.map(|id| id.index))
+        };
+        let statistics = store.statistics();
+        let entries = u64::try_from(statistics.mirror_entries).unwrap_or(u64::MAX).max(1);
+        let bytes_each = u64::try_from(statistics.mirror_bytes).unwrap_or(u64::MAX) / entries;
+        let behind = last.map_or(0, |last| last.saturating_sub(snapshot.unwrap_or_default()));
+        if behind.saturating_mul(bytes_each) > LOG_BYTES_MAX && raft.trigger().snapshot().await.is_err() {
+            return;
         }
     }
 }

@@ -45,6 +45,8 @@ async fn a_node_restarts_from_its_snapshot_and_the_log_behind_it() {
     let hash = cluster.node(0).replica.state_hash();
     cluster.kill(0);
     cluster.restart(0).await;
+    cluster.node(0).consensus.recovered().await.unwrap();
+    assert_eq!(cluster.node(0).replica.state_hash(), hash);
     cluster.leader().await;
     cluster.node(0).consensus.read_barrier().await.unwrap();
     assert_eq!(cluster.node(0).replica.state_hash(), hash);
