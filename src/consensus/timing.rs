@@ -150,9 +150,18 @@ pub struct LogRetention {
     pub purge_batch: u64,
 }
 
+impl LogRetention {
+    /// A snapshot every `entries`, and two fifths as many kept behind it: enough for a follower that was away for a
+    /// moment, too little to let the log outgrow the snapshots.
+    #[must_use]
+    pub fn for_interval(entries: u64) -> Self {
+        Self { snapshot_after: entries, keep: entries.saturating_mul(2) / 5, purge_batch: 64.min(entries) }
+    }
+}
+
 impl Default for LogRetention {
     fn default() -> Self {
-        Self { snapshot_after: 5_000, keep: 2_000, purge_batch: 64 }
+        Self::for_interval(5_000)
     }
 }
 

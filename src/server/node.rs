@@ -115,10 +115,7 @@ impl Node {
             listener: peer,
             bootstrap: bootstrap(&config.start, &seams, (&api_addr, &peer_addr))?,
             timing: timing(config.profile),
-            retention: LogRetention {
-                snapshot_after: config.snapshot_interval_entries,
-                ..LogRetention::default()
-            },
+            retention: LogRetention::for_interval(config.snapshot_interval_entries),
             transport: seams.transport.clone(),
             mint_cluster_id: seams.mint(),
         };
