@@ -4,13 +4,14 @@
 //! do: know routes or resources.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::cluster_view::ClusterView;
 use super::forward::Forwarder;
+use super::long_polls::LongPolls;
 use super::options::HttpOptions;
 use super::refusal::Refusal;
 use crate::clock::Clock;
@@ -44,7 +45,9 @@ pub struct Shared {
     pub(super) options: HttpOptions,
     pub(super) forwarder: Forwarder,
     pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) long_polls: LongPolls,
     pub(super) stopping: CancellationToken,
+    node_id: OnceLock<u64>,
 }
 
 impl Deref for App {
@@ -68,7 +71,21 @@ impl App {
     pub fn new(services: Services, options: HttpOptions, stopping: CancellationToken) -> Self {
         let forwarder = Forwarder::new(&options);
         let leadership = services.cluster.leadership();
-        Self(Arc::new(Shared { services, options, forwarder, leadership, stopping }))
+        let (long_polls, node_id) = (LongPolls::default(), OnceLock::new());
+        Self(Arc::new(Shared { services, options, forwarder, leadership, long_polls, stopping, node_id }))
+    }
+
+    /// This node; 0 before it has an id. A node never changes its id.
+    pub(super) fn node_id(&self) -> u64 {
+        if let Some(node_id) = self.node_id.get() {
+            return *node_id;
+        }
+        let node_id = self.services.cluster.node_id();
+        if node_id != 0 {
+            // Somebody else may have noted the same id just before.
+            let _ = self.node_id.set(node_id);
+        }
+        node_id
     }
 
     /// The id of the node that leads, if that is known.

@@ -17,7 +17,7 @@ pub(super) async fn get_cluster(
 ) -> Result<Answer<Cluster>, Refusal> {
     query.finish()?;
     let reports = app.services.cluster.reports().await;
-    let own_id = app.services.cluster.node_id();
+    let own_id = app.node_id();
     let leader_id = app.leader_id();
     let picture = app.services.cluster.picture();
     let last_index = leader_id.and_then(|leader| reports.get(&leader)).map(|report| report.last_log_index);

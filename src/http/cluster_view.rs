@@ -40,6 +40,31 @@ pub struct ClusterPicture {
     pub contact_age: Option<Duration>,
 }
 
+/// Figures of this node's engine and log, for its metrics.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClusterFigures {
+    /// Index of the last log entry.
+    pub last_log_index: u64,
+    /// Index of the last entry that is known to be committed.
+    pub committed_index: u64,
+    /// Index of the last applied entry.
+    pub applied_index: u64,
+    /// Index of the last entry in the newest snapshot.
+    pub snapshot_index: u64,
+    /// Writes of the log that were made durable.
+    pub log_syncs: u64,
+    /// Bytes of these.
+    pub log_written_bytes: u64,
+    /// Time of these together.
+    pub log_sync_time: Duration,
+    /// Time of the longest of these.
+    pub log_longest_sync: Duration,
+    /// Memory of the part of the log that is held in memory.
+    pub log_mirror_bytes: u64,
+    /// Requests that wait for the writer of the log.
+    pub log_queue_length: u64,
+}
+
 /// How far a member is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberReport {
@@ -101,6 +126,11 @@ pub trait ClusterView: Send + Sync + 'static {
 
     /// What this node knows now.
     fn picture(&self) -> ClusterPicture;
+
+    /// Figures for the metrics; all zero where nobody knows them.
+    fn figures(&self) -> ClusterFigures {
+        ClusterFigures::default()
+    }
 
     /// Proves that this node led at a moment after the call, with everything applied that was acknowledged before.
     ///

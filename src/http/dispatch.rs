@@ -73,7 +73,7 @@ fn add_node_facts(app: &App, response: &mut Response) {
         headers.insert(REVISION, HeaderValue::from(app.services.replica.revision().0));
     }
     if !headers.contains_key(NODE) {
-        headers.insert(NODE, HeaderValue::from(app.services.cluster.node_id()));
+        headers.insert(NODE, HeaderValue::from(app.node_id()));
         if let Some(leader_id) = app.leader_id() {
             headers.insert(LEADER, HeaderValue::from(leader_id));
         }
@@ -172,7 +172,7 @@ fn timed_out(is_write: bool) -> Refusal {
 /// Has a request served by whoever leads, waiting a moment for a leader to appear.
 async fn serve_by_leader(app: &App, exchange: &Exchange, next: Next) -> Response {
     let mut leadership = app.leadership.clone();
-    let own_id = app.services.cluster.node_id();
+    let own_id = app.node_id();
     let deadline = app.services.clock.now() + app.options.leader_wait;
     let mut refused: Option<Response> = None;
     loop {

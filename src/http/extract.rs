@@ -40,6 +40,10 @@ pub struct Nothing {}
 /// Reads `bytes` as JSON.
 pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let text = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { bytes };
+    if let Ok(Object(value)) = serde_json::from_slice(text) {
+        return Ok(value);
+    }
+    // Only what is refused is read again, now following where in the body it is.
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();

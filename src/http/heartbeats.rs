@@ -62,9 +62,8 @@ pub(super) async fn get_assigned_allocations(
         return Err(Refusal::invalid("wait", "at most 60s"));
     }
     if let Some(seen) = seen {
-        let changed = generation_other_than(&app, &id, seen);
         tokio::select! {
-            () = changed => {}
+            () = generation_other_than(&app, &id, seen) => {}
             () = app.stopping.cancelled() => {}
             () = tokio::time::sleep(Duration::from_millis(wait.ms)) => {}
         }
@@ -74,13 +73,16 @@ pub(super) async fn get_assigned_allocations(
 
 /// Waits until the TaskManager has another generation than `seen`, or is gone.
 async fn generation_other_than(app: &App, id: &TaskManagerId, seen: Generation) {
-    let mut applied = app.services.replica.watch();
+    let poll = app.long_polls.register(id);
     loop {
-        applied.borrow_and_update();
+        let touched = poll.touched();
+        tokio::pin!(touched);
+        touched.as_mut().enable();
         let generation = app.state().task_managers().get(id).map(|task_manager| task_manager.generation);
-        if generation != Some(seen) || applied.changed().await.is_err() {
+        if generation != Some(seen) {
             return;
         }
+        touched.await;
     }
 }
 

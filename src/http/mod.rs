@@ -24,7 +24,9 @@ mod idempotency;
 mod index;
 mod job_allocations;
 mod jobs;
+mod long_polls;
 mod members;
+mod metrics;
 mod openapi;
 mod options;
 mod overview;
@@ -43,7 +45,8 @@ mod task_managers;
 
 pub use app::{App, Services};
 pub use cluster_view::{
-    BarrierFailure, ClusterMember, ClusterPicture, ClusterView, MemberReport, MembershipFailure,
+    BarrierFailure, ClusterFigures, ClusterMember, ClusterPicture, ClusterView, MemberReport,
+    MembershipFailure,
 };
 pub use openapi::openapi_json;
 pub use options::HttpOptions;

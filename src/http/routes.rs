@@ -14,8 +14,8 @@ use utoipa::OpenApi;
 use super::App;
 use super::dispatch::{dispatch, method_not_allowed, not_found};
 use super::{
-    allocations, cluster, health, heartbeats, index, job_allocations, jobs, members, openapi, overview, plan,
-    queues, requirements, settings, task_managers,
+    allocations, cluster, health, heartbeats, index, job_allocations, jobs, members, metrics, openapi,
+    overview, plan, queues, requirements, settings, task_managers,
 };
 use crate::api::Problem;
 use crate::api::allocations::ALLOCATION_WAIT_MS_MAX;
@@ -98,7 +98,7 @@ routes! {
     post "/v1/cluster/transfer-leadership" Leader members::transfer_leadership;
     get "/livez" Here health::livez;
     get "/readyz" Here health::readyz;
-    get "/metrics" Here health::metrics;
+    get "/metrics" Here metrics::get_metrics;
     get "/openapi.json" Here openapi::get_openapi;
     get "/errors/{code}" Here index::get_error_page;
     get "/" Here index::get_index;

@@ -37,6 +37,9 @@ pub async fn serve(
     let app = App::new(services, options, stopping.clone());
     let server = Server { router: routes::router(app.clone()), app, guests: Guests::default() };
     let mut connections = JoinSet::new();
+    // Ends with this set.
+    let mut upkeep = JoinSet::new();
+    upkeep.spawn(server.app.long_polls.clone().follow(server.app.services.replica.clone()));
     loop {
         tokio::select! {
             () = stopping.cancelled() => break,

@@ -6,7 +6,7 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 
-use super::metrics::{Counter, Gauge, Histogram, Registration};
+use super::metrics::{Counter, FloatGauge, Gauge, Histogram, Registration};
 use super::timing::{COUNT_BUCKETS, LATENCY_BUCKETS};
 
 /// What the leader's round loop counts.
@@ -87,29 +87,21 @@ impl LeaseMetrics {
     }
 }
 
-/// What the Raft adapter counts.
+/// Figures of the Raft engine, set when somebody reads them.
 #[derive(Debug, Clone)]
 pub struct ConsensusMetrics {
     /// The current term.
     pub term: Gauge,
     /// 1 if this node leads.
     pub is_leader: Gauge,
-    /// Times that this node saw the leader change.
-    pub leader_changes: Counter,
     /// Index of the last log entry.
     pub last_log_index: Gauge,
+    /// Index of the last entry that is known to be committed.
+    pub committed_index: Gauge,
     /// Index of the last applied entry.
     pub applied_index: Gauge,
-    /// From a proposal to its application, in seconds.
-    pub propose_seconds: Histogram,
-    /// One read barrier, in seconds.
-    pub read_barrier_seconds: Histogram,
-    /// Read barriers that were asked for; many share one round trip.
-    pub read_barriers: Counter,
-    /// Snapshots that this node made.
-    pub snapshots_built: Counter,
-    /// Snapshots that this node took from the leader.
-    pub snapshots_installed: Counter,
+    /// Index of the last entry in the newest snapshot.
+    pub snapshot_index: Gauge,
 }
 
 impl ConsensusMetrics {
@@ -117,54 +109,40 @@ impl ConsensusMetrics {
         Self {
             term: to.gauge("raft_term", "The current term"),
             is_leader: to.gauge("raft_is_leader", "1 if this node leads"),
-            leader_changes: to.counter("raft_leader_changes", "Leader changes that this node saw"),
             last_log_index: to.gauge("raft_last_log_index", "Index of the last log entry"),
+            committed_index: to.gauge("raft_committed_index", "Index of the last committed entry"),
             applied_index: to.gauge("raft_applied_index", "Index of the last applied entry"),
-            propose_seconds: to.histogram(
-                "raft_propose_seconds",
-                "From a proposal to its application",
-                &LATENCY_BUCKETS,
-            ),
-            read_barrier_seconds: to.histogram(
-                "raft_read_barrier_seconds",
-                "One read barrier",
-                &LATENCY_BUCKETS,
-            ),
-            read_barriers: to.counter("raft_read_barriers", "Read barriers that were asked for"),
-            snapshots_built: to.counter("raft_snapshots_built", "Snapshots that this node made"),
-            snapshots_installed: to
-                .counter("raft_snapshots_installed", "Snapshots that this node took from the leader"),
+            snapshot_index: to.gauge("raft_snapshot_index", "Index of the last entry in the newest snapshot"),
         }
     }
 }
 
-/// What the writer of the log counts.
+/// Figures of the writer of the log, set when somebody reads them.
 #[derive(Debug, Clone)]
 pub struct StorageMetrics {
-    /// Appends that were made durable.
-    pub appends: Counter,
-    /// Bytes of log entries that were made durable.
-    pub append_bytes: Counter,
-    /// One write made durable, in seconds.
-    pub sync_seconds: Histogram,
-    /// Entries that share one sync.
-    pub entries_per_sync: Histogram,
-    /// Bytes of the newest snapshot.
-    pub snapshot_bytes: Gauge,
+    /// Writes that were made durable since the log was opened.
+    pub syncs: Gauge,
+    /// Bytes that were written since then.
+    pub written_bytes: Gauge,
+    /// Time that they took together, in seconds.
+    pub sync_seconds: FloatGauge,
+    /// The longest of them, in seconds.
+    pub longest_sync_seconds: FloatGauge,
+    /// Memory of the part of the log that is held in memory.
+    pub mirror_bytes: Gauge,
+    /// Requests that wait for the writer.
+    pub queue_length: Gauge,
 }
 
 impl StorageMetrics {
     pub(super) fn register(to: &mut Registration) -> Self {
         Self {
-            appends: to.counter("storage_appends", "Log entries that were made durable"),
-            append_bytes: to.counter("storage_append_bytes", "Bytes of log entries that were made durable"),
-            sync_seconds: to.histogram("storage_sync_seconds", "One write made durable", &LATENCY_BUCKETS),
-            entries_per_sync: to.histogram(
-                "storage_entries_per_sync",
-                "Log entries that share one sync",
-                &COUNT_BUCKETS,
-            ),
-            snapshot_bytes: to.gauge("storage_snapshot_bytes", "Bytes of the newest snapshot"),
+            syncs: to.gauge("log_syncs", "Writes made durable since the log was opened"),
+            written_bytes: to.gauge("log_written_bytes", "Bytes written since the log was opened"),
+            sync_seconds: to.float_gauge("log_sync_seconds", "Time of all writes together"),
+            longest_sync_seconds: to.float_gauge("log_longest_sync_seconds", "Time of the longest write"),
+            mirror_bytes: to.gauge("log_mirror_bytes", "Memory of the log that is held in memory"),
+            queue_length: to.gauge("log_queue_length", "Requests that wait for the writer of the log"),
         }
     }
 }

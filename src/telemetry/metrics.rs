@@ -16,6 +16,8 @@ use super::groups::{
 pub type Counter = prometheus_client::metrics::counter::Counter;
 /// A figure that goes up and down.
 pub type Gauge = prometheus_client::metrics::gauge::Gauge;
+/// A figure that is no whole number, for example seconds.
+pub type FloatGauge = prometheus_client::metrics::gauge::Gauge<f64, std::sync::atomic::AtomicU64>;
 /// A distribution over fixed bounds.
 pub type Histogram = prometheus_client::metrics::histogram::Histogram;
 
@@ -29,9 +31,9 @@ pub struct Metrics {
     pub rounds: RoundMetrics,
     /// Counted by the leader's leases.
     pub leases: LeaseMetrics,
-    /// Counted by the Raft adapter.
+    /// Set from the Raft engine when somebody reads the figures.
     pub consensus: ConsensusMetrics,
-    /// Counted by the writer of the log.
+    /// Set from the writer of the log when somebody reads the figures.
     pub storage: StorageMetrics,
     /// Counted by the HTTP server.
     pub http: HttpMetrics,
@@ -95,6 +97,11 @@ impl Registration {
     /// A gauge at zero.
     pub(super) fn gauge(&mut self, name: &str, help: &str) -> Gauge {
         self.add(name, help, Gauge::default())
+    }
+
+    /// A gauge of seconds at zero.
+    pub(super) fn float_gauge(&mut self, name: &str, help: &str) -> FloatGauge {
+        self.add(name, help, FloatGauge::default())
     }
 
     /// An empty histogram.

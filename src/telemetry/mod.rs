@@ -10,5 +10,5 @@ mod metrics;
 mod timing;
 
 pub use groups::{ConsensusMetrics, HttpMetrics, LeaseMetrics, RoundMetrics, StateMetrics, StorageMetrics};
-pub use metrics::{Counter, Gauge, Histogram, Metrics};
+pub use metrics::{Counter, FloatGauge, Gauge, Histogram, Metrics};
 pub use timing::{COUNT_BUCKETS, LATENCY_BUCKETS};

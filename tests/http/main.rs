@@ -10,3 +10,4 @@ mod paging;
 mod problems;
 mod resources;
 mod routes;
+mod servers;
