@@ -172,27 +172,57 @@ fn setting_values(settings: &domain::Settings) -> SettingValues {
     }
 }
 
-/// The ranges of the settings, in words. What they say is checked by `domain::Settings::patched`.
-const SETTING_RANGES: [(&str, &str); 10] = [
-    ("strategy", "a registered strategy"),
+/// The ranges of the settings, in the words of `domain::Settings::patched`, which checks them. That of the strategy is
+/// what is registered.
+const SETTING_RANGES: [(&str, &str); 9] = [
     ("heartbeat_interval", "50ms to 1m"),
     ("heartbeat_timeout", "at least three heartbeat intervals and at most 1h"),
     ("lease_grace", "at most 10m"),
     ("expiries_per_second_max", "at least 1"),
     ("mass_loss_share_percent", "1 to 100"),
-    ("confirm_timeout", "any duration, or null for none"),
+    ("confirm_timeout", "at least 1s, or none"),
     ("tombstone_retention", "any duration"),
     ("idempotency_retention", "at least 15m"),
     ("idempotency_keys_max", "1000 to 100000000"),
 ];
 
-/// The settings with defaults and ranges.
-pub(super) fn settings(settings: &domain::Settings) -> Settings {
+/// The settings with defaults and ranges; `strategies` are the names that are registered.
+pub(super) fn settings<'a>(
+    settings: &domain::Settings,
+    strategies: impl Iterator<Item = &'a str>,
+) -> Settings {
     let ranges = SETTING_RANGES.iter().map(|(name, range)| ((*name).to_owned(), (*range).to_owned()));
+    let strategies = strategies.collect::<Vec<_>>().join(", ");
+    let strategy = ("strategy".to_owned(), format!("one of {strategies}"));
     Settings {
         values: setting_values(settings),
         changed_in_revision: settings.changed_in,
         defaults: setting_values(&domain::Settings::default()),
-        ranges: ranges.collect(),
+        ranges: ranges.chain([strategy]).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::SettingsPatch;
+
+    #[test]
+    fn the_ranges_that_are_shown_are_those_that_are_checked() {
+        let shown = settings(&domain::Settings::default(), std::iter::empty()).ranges;
+        let nothing = SettingsPatch::default;
+        for patch in [
+            SettingsPatch { heartbeat_interval_ms: Some(1), ..nothing() },
+            SettingsPatch { heartbeat_timeout_ms: Some(1), ..nothing() },
+            SettingsPatch { lease_grace_ms: Some(u64::MAX), ..nothing() },
+            SettingsPatch { expiries_per_second_max: Some(0), ..nothing() },
+            SettingsPatch { mass_loss_share_percent: Some(0), ..nothing() },
+            SettingsPatch { confirm_timeout_ms: Some(Some(1)), ..nothing() },
+            SettingsPatch { idempotency_retention_ms: Some(1), ..nothing() },
+            SettingsPatch { idempotency_keys_max: Some(1), ..nothing() },
+        ] {
+            let error = domain::Settings::default().patched(&patch).unwrap_err();
+            assert_eq!(shown.get(&error.setting), Some(&error.range));
+        }
     }
 }

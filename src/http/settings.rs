@@ -18,7 +18,10 @@ pub(super) async fn get_settings(
 ) -> Result<Answer<Settings>, Refusal> {
     query.finish()?;
     let state = app.state();
-    Ok(Answer::read(state.revision(), answers::settings(state.settings())))
+    Ok(Answer::read(
+        state.revision(),
+        answers::settings(state.settings(), app.services.leader.strategies().names()),
+    ))
 }
 
 /// Changes settings, all of what is given or nothing.
@@ -36,7 +39,8 @@ pub(super) async fn patch_settings(
     let Reply::SettingsPatched(settings) = &written.reply else {
         return Err(super::app::unexpected(&written.reply));
     };
-    Ok(Answer::written(written.revision, written.replayed, answers::settings(settings)))
+    let body = answers::settings(settings, app.services.leader.strategies().names());
+    Ok(Answer::written(written.revision, written.replayed, body))
 }
 
 /// What is out of range now is refused before it costs an entry of the log, unless it has an answer already. Applying

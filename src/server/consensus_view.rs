@@ -14,7 +14,8 @@ use crate::clock::Clock;
 use crate::consensus::{BarrierError, Consensus, Member, MemberRole, MembershipError, Role};
 use crate::domain::ClusterId;
 use crate::http::{
-    BarrierFailure, ClusterMember, ClusterPicture, ClusterView, MemberReport, MembershipFailure,
+    BarrierFailure, ClusterFigures, ClusterMember, ClusterPicture, ClusterView, MemberReport,
+    MembershipFailure,
 };
 use crate::leader::{LeaderAddress, Leadership, Log};
 
@@ -82,6 +83,23 @@ impl ClusterView for ConsensusView {
             is_candidate: status.role == Role::Candidate,
             members: status.members.iter().map(|(known, role)| member(known, *role)).collect(),
             contact_age,
+        }
+    }
+
+    fn figures(&self) -> ClusterFigures {
+        let (status, log) = (self.consensus.status(), self.consensus.log_statistics());
+        let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+        ClusterFigures {
+            last_log_index: status.last_log_index,
+            committed_index: status.committed_index,
+            applied_index: status.applied_index,
+            snapshot_index: status.snapshot_index.unwrap_or_default(),
+            log_syncs: log.syncs,
+            log_written_bytes: log.written_bytes,
+            log_sync_time: log.sync_time,
+            log_longest_sync: log.longest_sync,
+            log_mirror_bytes: count(log.mirror_bytes),
+            log_queue_length: count(log.queue_length),
         }
     }
 
