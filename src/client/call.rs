@@ -21,6 +21,10 @@ use super::servers::{ServerIndex, Servers};
 /// Redirections that one call follows; more would be a circle.
 const REDIRECTIONS_MAX: u32 = 3;
 
+/// A try that would have less time than this is not begun: it could hardly be answered, and would only make it unknown
+/// whether the request was carried out.
+const TRY_TIME_LEAST: Duration = Duration::from_millis(20);
+
 /// A client of one cluster. Cheap to clone; clones share connections and what was learned about the servers.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -249,7 +253,8 @@ impl<'client> Tries<'client> {
         } else {
             self.backoff.pause(random, trouble.retry_after)
         };
-        if pause < self.remaining() { Ok(pause) } else { Err(self.given_up(trouble.failure)) }
+        let enough_time = pause + TRY_TIME_LEAST < self.remaining();
+        if enough_time { Ok(pause) } else { Err(self.given_up(trouble.failure)) }
     }
 
     fn given_up(&mut self, last: Failure) -> ClientError {

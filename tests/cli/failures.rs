@@ -49,8 +49,8 @@ async fn without_any_server_a_run_ends_with_3() {
 
 #[tokio::test]
 async fn without_a_leader_a_run_ends_with_3_and_says_what_a_leader_needs() {
-    let server = ScriptedServer::start(|_| Reply::problem(503, "no_leader", true)).await;
-    let run = run(&server, &["jobs", "put", "j", "--timeout", "200ms"]).await;
+    let server = ScriptedServer::start(|_| Reply::no_leader_for(3_000)).await;
+    let run = run(&server, &["jobs", "put", "j", "--timeout", "2s"]).await;
     run.assert_status(3).assert_out(&[]);
     assert!(
         run.err.contains("(no_leader)") && run.err.contains("hint: a leader needs a majority"),

@@ -128,13 +128,14 @@ async fn an_overloaded_server_is_left_alone_for_as_long_as_it_asks() {
 
 #[tokio::test]
 async fn without_a_leader_to_the_end_nothing_was_done() {
-    let server = ScriptedServer::start(in_turn(vec![no_leader()])).await;
-    let client = client(&[&server]).with_deadline(Duration::from_millis(200));
+    // The server asks for a pause that is longer than what is left after the second try.
+    let server = ScriptedServer::start(in_turn(vec![Reply::no_leader_for(1_500)])).await;
+    let client = client(&[&server]).with_limits(Duration::from_secs(2), Duration::from_secs(2));
     let error = client.put_job("j", &PutJob::default()).await.unwrap_err();
     let ClientError::Unavailable { tries, last: Failure::Problem { problem, .. } } = error else {
         panic!("{error:?}")
     };
-    assert!(tries > 1);
+    assert_eq!(tries, 2);
     assert_eq!(problem.code, ProblemCode::NoLeader);
 }
 

@@ -60,6 +60,13 @@ impl Reply {
         Self::Json(200, body)
     }
 
+    /// There is no leader, and the client is asked to wait.
+    pub fn no_leader_for(retry_after_ms: u64) -> Self {
+        let Self::Json(status, mut problem) = Self::problem(503, "no_leader", true) else { unreachable!() };
+        problem["retry_after_ms"] = retry_after_ms.into();
+        Self::Json(status, problem)
+    }
+
     /// A problem as the API writes it.
     pub fn problem(status: u16, code: &str, retryable: bool) -> Self {
         Self::Json(
