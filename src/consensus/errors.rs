@@ -21,6 +21,14 @@ pub enum ProposeError {
     /// This node leads but a quorum has not answered it recently, or too much is under way. Nothing was proposed.
     #[error("a quorum of the nodes does not answer; nothing was proposed")]
     NoQuorum,
+    /// The record is larger than what is sent in one piece. Nothing was proposed.
+    #[error("a record of {bytes} bytes is more than the {limit_bytes} bytes that are sent in one piece")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// What is allowed.
+        limit_bytes: usize,
+    },
     /// The record was proposed and may or may not take effect.
     #[error("the outcome is not known; it may still take effect")]
     Unknown,

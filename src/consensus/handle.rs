@@ -41,7 +41,7 @@ pub struct Consensus {
 }
 
 pub(super) struct Shared {
-    pub(super) raft: Raft,
+    pub(super) engine: Engine,
     pub(super) cluster_id: Uuid,
     pub(super) replica: Replica,
     pub(super) store: LogStore,
@@ -55,10 +55,13 @@ pub(super) struct Shared {
     pub(super) tasks: Mutex<JoinSet<()>>,
 }
 
-impl Drop for Shared {
+/// Ends the engine when it is dropped.
+pub(super) struct Engine(pub(super) Raft);
+
+impl Drop for Engine {
     fn drop(&mut self) {
         // The engine keeps itself alive; the first poll tells it to end, nobody can wait for it here.
-        let _ = self.raft.shutdown().now_or_never();
+        let _ = self.0.shutdown().now_or_never();
     }
 }
 
@@ -118,8 +121,8 @@ impl Consensus {
 
     async fn peer_report(&self, node_id: u64, address: NodeAddress) -> (Member, Option<PeerReport>) {
         let member = Member::new(node_id, &address);
-        if node_id == *self.shared.raft.node_id() {
-            return (member, report(&self.shared.raft, &self.shared.replica).await.ok());
+        if node_id == *self.shared.engine.0.node_id() {
+            return (member, report(&self.shared.engine.0, &self.shared.replica).await.ok());
         }
         let target = Target { node_id, address };
         let report = match self.shared.peers.call(&target, &Request::Report, REPORT_WITHIN).await {
@@ -182,7 +185,7 @@ impl Consensus {
     /// # Errors
     /// [`BarrierError::Stopped`] if the node stops meanwhile.
     pub async fn recovered(&self) -> Result<(), BarrierError> {
-        self.shared.raft.wait_for_recovery(None).await.map(drop).map_err(|_| BarrierError::Stopped)
+        self.shared.engine.0.wait_for_recovery(None).await.map(drop).map_err(|_| BarrierError::Stopped)
     }
 
     /// Waits until this node no longer takes part, and says why. The process must then end.
@@ -210,7 +213,7 @@ impl Consensus {
             is_first
         });
         *self.minter() = None;
-        if shared.raft.shutdown().await.is_err() {
+        if shared.engine.0.shutdown().await.is_err() {
             tracing::error!("the consensus engine did not end in order");
         }
         let tasks = std::mem::take(&mut *shared.tasks.lock().unwrap_or_else(PoisonError::into_inner));
@@ -226,7 +229,7 @@ impl Consensus {
     }
 
     fn metrics(&self) -> Metrics {
-        self.shared.raft.metrics().borrow_watched().clone()
+        self.shared.engine.0.metrics().borrow_watched().clone()
     }
 }
 

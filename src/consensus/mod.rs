@@ -47,6 +47,7 @@ pub use log_store::LogAdapter;
 pub use membership::NodeIdMinter;
 pub use messages::{PeerReport, Refusal};
 pub use options::ConsensusOptions;
+pub use proposals::RECORD_BYTES_MAX;
 pub use received::ReceivedCounts;
 pub use state_machine::StateMachine;
 pub use status::{Member, MemberRole, Role, Status};

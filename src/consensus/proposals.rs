@@ -23,6 +23,8 @@ use super::status::Member;
 use super::types::{Answer, Payload, Raft, TypeConfig};
 use crate::domain::Applied;
 
+/// Bytes of one record: with a batch before it, it still fits into one message to a peer.
+pub const RECORD_BYTES_MAX: usize = 4 << 20;
 /// Proposals that the engine has not taken yet.
 const WAITING_MAX: usize = 1_024;
 
@@ -56,16 +58,26 @@ impl Proposals {
         payload: Bytes,
     ) -> impl Future<Output = Result<Arc<Applied>>> + Send + use<> {
         let (taken, written) = oneshot::channel();
-        let queued = self.waiting.try_send(Proposal { payload, taken });
+        let queued = self.queue(Proposal { payload, taken });
         let (raft, within) = (self.raft.clone(), self.within);
         async move {
-            queued.map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => ProposeError::NoQuorum,
-                mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
-            })?;
+            queued?;
             // Beyond the deadline, and when the engine ends with the proposal in its hands, nobody knows.
             timeout(within, outcome(raft, written)).await.unwrap_or(Err(ProposeError::Unknown))
         }
+    }
+}
+
+impl Proposals {
+    fn queue(&self, proposal: Proposal) -> Result<()> {
+        let bytes = proposal.payload.len();
+        if bytes > RECORD_BYTES_MAX {
+            return Err(ProposeError::TooLarge { bytes, limit_bytes: RECORD_BYTES_MAX });
+        }
+        self.waiting.try_send(proposal).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ProposeError::NoQuorum,
+            mpsc::error::TrySendError::Closed(_) => ProposeError::Stopped,
+        })
     }
 }
 

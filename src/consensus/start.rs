@@ -18,7 +18,7 @@ use super::barrier::Barriers;
 use super::bootstrap::{Bootstrap, RequestMembership, Settling};
 use super::errors::{StartError, StopReason};
 use super::fast_path;
-use super::handle::{Consensus, Shared};
+use super::handle::{Consensus, Engine, Shared};
 use super::local_node::{JoinPhase, LocalNode, Standing};
 use super::log_store::LogAdapter;
 use super::membership::Membership;
@@ -31,7 +31,7 @@ use super::server::Server;
 use super::state_machine::StateMachine;
 use super::status::{self, status_of};
 use super::timing::engine_config;
-use super::types::{Metrics, Raft};
+use super::types::Raft;
 use crate::replica::Replica;
 use crate::storage::{LogStore, SnapshotStore, StorageError};
 
@@ -82,12 +82,11 @@ impl Consensus {
         let log = LogAdapter::new(store.clone());
         let state_machine = StateMachine::new(replica.clone(), snapshots);
         let raft = Raft::new(standing.node_id, Arc::new(config), network, log, state_machine).await;
-        let raft = raft.map_err(|error| StartError::Engine(error.to_string()))?;
+        let engine = Engine(raft.map_err(|error| StartError::Engine(error.to_string()))?);
+        let raft = engine.0.clone();
         server.attach(raft.clone());
-        if founds && let Err(error) = initialize(&raft, &standing).await {
-            // The engine keeps itself alive; its own end tells nothing more than this error.
-            let _ = raft.shutdown().await;
-            return Err(error);
+        if founds {
+            initialize(&raft, &standing).await?;
         }
         let membership = Arc::new(Membership {
             raft: raft.clone(),
@@ -98,14 +97,14 @@ impl Consensus {
             minter: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         });
-        let running = Running { raft, local, store, replica, server, peers, membership, stop };
+        let running = Running { engine, local, store, replica, server, peers, membership, stop };
         Ok(running.into_handle(&standing, tasks))
     }
 }
 
 /// The parts of a node whose engine runs.
 struct Running {
-    raft: Raft,
+    engine: Engine,
     local: Arc<LocalNode>,
     store: LogStore,
     replica: Replica,
@@ -117,7 +116,8 @@ struct Running {
 
 impl Running {
     fn into_handle(self, standing: &Standing, mut tasks: JoinSet<()>) -> Consensus {
-        let Self { raft, local, store, replica, server, peers, membership, stop } = self;
+        let Self { engine, local, store, replica, server, peers, membership, stop } = self;
+        let raft = engine.0.clone();
         let timing = membership.timing;
         let cluster_id = standing.cluster_id;
         let within = Duration::from_millis(timing.proposal_timeout_ms);
@@ -138,7 +138,7 @@ impl Running {
         tasks.spawn(bound_log_bytes(raft.clone(), store.clone()));
         let tasks = Mutex::new(tasks);
         let shared = Shared {
-            raft,
+            engine,
             cluster_id,
             replica,
             store,
@@ -195,7 +195,7 @@ async fn ask_to_join(local: Arc<LocalNode>, request: RequestMembership) {
 
 /// Remembers that this node has become a member, and notices that it is none any more.
 async fn watch_membership(raft: Raft, local: Arc<LocalNode>, stop: Stop) {
-    let mut metrics = raft.metrics();
+    let mut metrics = raft.server_metrics();
     let mut was_member = false;
     loop {
         let is_member = {
@@ -228,12 +228,12 @@ async fn watch_for_removal(mut removed: watch::Receiver<bool>, stop: Stop) {
 async fn watch_health(raft: Raft, store: LogStore, stop: Stop) {
     let (mut metrics, mut fatal) = (raft.metrics(), store.fatal());
     loop {
-        let engine: Metrics = metrics.borrow_watched().clone();
+        let engine = metrics.borrow_watched().running_state.clone();
         let disk = fatal.borrow_and_update().clone();
         if let Some(error) = disk {
             return end(&stop, StopReason::Storage(error));
         }
-        if let Err(error) = engine.running_state {
+        if let Err(error) = engine {
             return end(&stop, StopReason::Engine(error.to_string()));
         }
         tokio::select! {

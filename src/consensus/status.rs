@@ -5,6 +5,7 @@
 //! Tested in `tests/consensus`.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::ServerState;
@@ -90,6 +91,8 @@ pub struct Status {
     pub purged_index: Option<u64>,
     /// All members, by id.
     pub members: Vec<(Member, MemberRole)>,
+    /// Whether a change of the voters has begun and is not finished.
+    pub is_changing_voters: bool,
     /// On the leader: how long ago a quorum last answered it.
     pub quorum_contact_age: Option<Duration>,
 }
@@ -136,36 +139,33 @@ pub(super) fn status_of(cluster_id: Uuid, metrics: &Metrics) -> Status {
         snapshot_index: index(metrics.snapshot),
         purged_index: index(metrics.purged),
         members: members.collect(),
+        is_changing_voters: membership.get_joint_config().len() > 1,
         quorum_contact_age: metrics.last_quorum_acked.map(|acked| acked.into_inner().elapsed()),
     }
 }
 
 /// Publishes the status whenever role, leader, term or membership change, and when the engine stops.
 pub(super) async fn publish(raft: Raft, cluster_id: Uuid, status: watch::Sender<Status>) {
-    let (mut server, mut all) = (raft.server_metrics(), raft.metrics());
+    let (mut server, all) = (raft.server_metrics(), raft.metrics());
     loop {
-        let metrics: Metrics = all.borrow_watched().clone();
+        let mut metrics: Metrics = all.borrow_watched().clone();
+        {
+            // The other figures may be those of a moment before; these are the ones that have changed.
+            let server = server.borrow_watched();
+            metrics.state = server.state;
+            metrics.current_leader = server.current_leader;
+            metrics.current_term = server.vote.leader_id.term;
+            metrics.membership_config = Arc::clone(&server.membership_config);
+        }
         let is_running = metrics.running_state.is_ok();
-        let current = status_of(cluster_id, &metrics);
-        status.send_if_modified(|published| {
-            let is_new = summary(published) != summary(&current);
-            *published = current;
-            is_new
-        });
+        status.send_replace(status_of(cluster_id, &metrics));
         if !is_running {
             return;
         }
-        // The figures of all kinds are published after those of the server, so both are waited for.
-        let changed = tokio::select! {
-            changed = server.changed() => changed.is_ok(),
-            changed = all.changed() => changed.is_ok(),
-        };
-        if !changed {
+        if server.changed().await.is_err() {
+            // The engine has ended, in order or not.
+            status.send_modify(|status| status.role = Role::Stopped);
             return;
         }
     }
-}
-
-fn summary(status: &Status) -> (Role, Option<u64>, u64, &[(Member, MemberRole)]) {
-    (status.role, status.leader.as_ref().map(|leader| leader.node_id), status.term, &status.members)
 }

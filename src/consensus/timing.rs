@@ -55,7 +55,7 @@ impl Timing {
         answer_timeout_ms: 5_000,
         retry_ms: 20,
         barrier_timeout_ms: 1_000,
-        proposal_timeout_ms: 10_000,
+        proposal_timeout_ms: 5_000,
     };
     /// Machine rooms up to about 100 ms apart: fail-over in about two seconds.
     pub const WAN: Self = Self {

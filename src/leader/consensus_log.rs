@@ -59,9 +59,10 @@ impl Log for ConsensusLog {
         let proposed = self.consensus.propose(payload);
         async move {
             proposed.await.map_err(|error| match &error {
-                ProposeError::NotLeader { .. } | ProposeError::NoQuorum | ProposeError::Stopped => {
-                    ProposalError::NotTaken(error.to_string())
-                }
+                ProposeError::NotLeader { .. }
+                | ProposeError::NoQuorum
+                | ProposeError::TooLarge { .. }
+                | ProposeError::Stopped => ProposalError::NotTaken(error.to_string()),
                 ProposeError::Unknown => ProposalError::Unknown(error.to_string()),
             })
         }

@@ -4,6 +4,7 @@
 //! directories, waited for by condition.
 
 mod bootstrap;
+mod churn;
 mod cluster;
 mod disks;
 mod failover;

@@ -1,8 +1,10 @@
 //! Cut links: the majority goes on, the minority decides nothing and serves nothing, and healing disturbs nobody.
 
-use slotkeeper::consensus::{BarrierError, Bootstrap, ProposeError};
+use std::sync::Arc;
 
-use super::cluster::{Cluster, Node, Place, Settings, record, session, until, until_true};
+use slotkeeper::consensus::{BarrierError, Bootstrap, ProposeError, RequestMembership};
+
+use super::cluster::{Cluster, CountingMinter, Node, Place, Settings, record, session, until, until_true};
 use super::switch::Switch;
 
 /// Three nodes on one switch.
@@ -137,5 +139,47 @@ async fn proposals_that_were_on_their_way_when_the_leader_was_cut_off_are_unknow
     for result in results.await.unwrap() {
         assert!(matches!(result, Err(ProposeError::Unknown | ProposeError::NoQuorum)), "{result:?}");
     }
+    cluster.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_the_voters_that_its_leader_could_not_finish_is_finished_by_the_next() {
+    let (mut cluster, switch) = of_three().await;
+    let old = cluster.leader().await;
+    let (place, listener) = Place::new().await;
+    let settings = Settings { transport: switch.transport(&place.peer_addr), ..Settings::default() };
+    let minter = Arc::new(CountingMinter::default());
+    let leading = cluster.node(old).consensus.clone();
+    leading.set_node_id_minter(minter);
+    let (api_addr, peer_addr) = (place.api_addr.clone(), place.peer_addr.clone());
+    let request: RequestMembership = Arc::new(move || {
+        let (leading, api_addr, peer_addr) = (leading.clone(), api_addr.clone(), peer_addr.clone());
+        Box::pin(async move {
+            leading.add_member(&api_addr, &peer_addr).await.map(drop).map_err(|error| error.to_string())
+        })
+    });
+    let learner = place.start(listener, Bootstrap::Join(request), &settings).await.unwrap();
+    let id = learner.id();
+    cluster.places.push(place);
+    cluster.nodes.push(Some(learner));
+    cluster.agree().await;
+    // The leader's words still go out, but no answer comes back: the change is begun and never confirmed to it.
+    let own = cluster.places[old].peer_addr.clone();
+    for other in addresses(&cluster).iter().filter(|other| **other != own) {
+        switch.cut(other, &own);
+    }
+    let consensus = cluster.node(old).consensus.clone();
+    let promoting = tokio::spawn(async move { consensus.promote(id).await });
+    let new = another_leader(&cluster, old).await;
+    let status = cluster.node(new).consensus.status();
+    assert!(
+        status.voters().any(|voter| voter == id),
+        "the change did not reach the others before the cut: {status:?}"
+    );
+    cluster.status_when(new, "the change is finished", |status| !status.is_changing_voters).await;
+    assert_eq!(cluster.node(new).consensus.status().voters().count(), 4);
+    switch.heal();
+    assert!(promoting.await.unwrap().is_err());
+    cluster.apply(record(5_000)).await;
     cluster.agree().await;
 }

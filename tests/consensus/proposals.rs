@@ -3,8 +3,13 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use slotkeeper::consensus::{BarrierError, ProposeError};
-use slotkeeper::domain::Revision;
+use slotkeeper::consensus::{BarrierError, ProposeError, RECORD_BYTES_MAX};
+use slotkeeper::domain::{
+    AllocationId, Batch, ClusterId, Command, Epoch, KeyedCommand, LogicalTime, Record, Revision,
+    SessionNumber, TaskManagerId,
+};
+use slotkeeper::replica::seal;
+use uuid::Uuid;
 
 use super::cluster::{Cluster, Settings, record, session, until};
 
@@ -93,4 +98,39 @@ async fn a_stopped_node_proposes_nothing() {
     node.consensus.shutdown().await;
     assert_eq!(witness.propose(record(2_000)).await, Err(ProposeError::Stopped));
     assert_eq!(witness.read_barrier().await, Err(BarrierError::Stopped));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_fits_into_no_message_is_refused_and_the_largest_one_is_not() {
+    let cluster = Cluster::of_three(Settings::default()).await;
+    cluster.apply(session(1)).await;
+    let leader = cluster.leader().await;
+    let bytes = RECORD_BYTES_MAX + 1;
+    let refused = cluster.node(leader).consensus.propose(vec![0; bytes].into()).await;
+    assert_eq!(refused, Err(ProposeError::TooLarge { bytes, limit_bytes: RECORD_BYTES_MAX }));
+    // Confirmations of unknown slots change nothing and may be as long as one likes.
+    let mut started = 260_000;
+    let largest = loop {
+        let payload = confirmation(started);
+        if payload.len() <= RECORD_BYTES_MAX {
+            break payload;
+        }
+        started -= 1_000;
+    };
+    assert!(largest.len() > RECORD_BYTES_MAX - 20_000);
+    cluster.apply(largest.clone()).await;
+    cluster.apply(largest).await;
+    cluster.agree().await;
+}
+
+fn confirmation(started: u64) -> bytes::Bytes {
+    let cluster = ClusterId(Uuid::from_u128(9 << 64));
+    let command = Command::Confirm {
+        id: TaskManagerId::new("nobody").unwrap(),
+        epoch: Epoch(1),
+        started: (0..started).map(|counter| AllocationId::minted(cluster, counter)).collect(),
+        failed: Vec::new(),
+    };
+    let commands = vec![KeyedCommand { key: None, command }];
+    seal(&Record::Round(Batch { session: SessionNumber(1), at: LogicalTime(2_000), commands }))
 }

@@ -1,7 +1,11 @@
 //! Snapshots: taken by count, sent to whom the log no longer reaches, found again after a restart.
 
+use bytes::Bytes;
 use slotkeeper::consensus::LogRetention;
-use slotkeeper::domain::Revision;
+use slotkeeper::domain::{
+    Batch, Command, JobId, KeyedCommand, LogicalTime, QueueName, Record, Revision, SessionNumber,
+};
+use slotkeeper::replica::seal;
 
 use super::cluster::{Cluster, Settings, record, session, until_true};
 
@@ -70,4 +74,46 @@ async fn snapshots_go_on_while_records_are_applied_on_every_node() {
     })
     .await;
     cluster.agree().await;
+}
+
+/// A round that puts a thousand jobs.
+fn jobs(round: usize) -> Bytes {
+    let commands = (0..1_000).map(|number| KeyedCommand {
+        key: None,
+        command: Command::PutJob {
+            id: JobId::new(&format!("a-job-with-a-long-name-{:0>80}", round * 1_000 + number)).unwrap(),
+            queue: QueueName::new("default").unwrap(),
+            priority: 0,
+            job_master_id: None,
+            lease_ms: None,
+        },
+    });
+    let (session, at) = (SessionNumber(1), LogicalTime(2_000));
+    seal(&Record::Round(Batch { session, at, commands: commands.collect() }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_many_pieces_arrives_whole() {
+    let mut cluster = Cluster::of_three(short_log()).await;
+    cluster.apply(session(1)).await;
+    let follower = cluster.follower().await;
+    cluster.kill(follower);
+    for round in 0..25 {
+        let applied = cluster.apply(jobs(round)).await;
+        assert!(applied.outcomes.iter().all(|outcome| outcome.result.is_ok()));
+    }
+    for at in 0..60 {
+        cluster.apply(record(3_000 + at)).await;
+    }
+    let leader = cluster.leader().await;
+    let body = cluster.node(leader).replica.snapshot().encode().unwrap();
+    assert!(body.len() > 2 << 20, "{} bytes fit into too few pieces", body.len());
+    cluster
+        .status_when(leader, "the log is purged", |status| status.purged_index.is_some_and(|p| p > 30))
+        .await;
+    cluster.restart(follower).await;
+    cluster.apply(record(5_000)).await;
+    cluster.agree().await;
+    assert!(cluster.node(follower).consensus.received().snapshots > 0, "no snapshot was sent");
+    assert_eq!(cluster.node(follower).replica.read().jobs().len(), 25_000);
 }
