@@ -133,6 +133,12 @@ impl Cluster {
         self.wait_exit(number)
     }
 
+    /// Whether a server that was told to end has ended.
+    pub fn has_ended(&mut self, number: usize) -> bool {
+        let child = self.servers[number].child.as_mut().expect("the server was started");
+        child.try_wait().expect("the child is ours").is_some()
+    }
+
     /// Waits until a server that is about to end has ended; gives its exit status.
     pub fn wait_exit(&mut self, number: usize) -> Option<i32> {
         let mut child = self.servers[number].child.take().expect("the server runs");

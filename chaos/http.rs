@@ -72,11 +72,12 @@ impl Caller {
         Self { servers: servers.to_vec(), next: first, client }
     }
 
-    /// Sends once to one server; `None` if the answer did not arrive.
+    /// Sends once to one server, `HOST:PORT` or `http://HOST:PORT`; `None` if the answer did not arrive.
     pub async fn once(&self, server: &str, call: &Call<'_>) -> Option<Answer> {
         let method =
             reqwest::Method::from_bytes(call.method.as_bytes()).expect("the callers name real methods");
-        let mut request = self.client.request(method, format!("http://{server}{}", call.path));
+        let host = server.strip_prefix("http://").unwrap_or(server);
+        let mut request = self.client.request(method, format!("http://{host}{}", call.path));
         if let Some(key) = call.key {
             request = request.header("idempotency-key", key);
         }

@@ -12,6 +12,7 @@ mod task_managers;
 mod verdict;
 mod workload;
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -63,7 +64,7 @@ enum Verb {
         #[arg(long)]
         report: PathBuf,
     },
-    /// Measures the time from the end of the leader to the next acknowledged allocation.
+    /// Measures the longest time without an acknowledged write while leadership changes.
     FailoverTime {
         /// The program to measure.
         #[arg(long, default_value = "target/release/slotkeeper")]
@@ -90,8 +91,10 @@ enum Ending {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).init();
+    match arguments.command {
         Verb::Workload { servers, duration, clients, task_managers, lose_one_after, report, seed } => {
             let stop = Arc::new(AtomicBool::new(false));
             let plan = workload::Plan {

@@ -73,8 +73,7 @@ pub struct ServerOptions {
     /// What the log lets through, for example `info,slotkeeper::leader=debug`
     #[arg(long, env = "SLOTKEEPER_LOG", value_name = "FILTER")]
     pub log: Option<String>,
-    /// Free disk space below which this server does not start and takes no writes [default: 512MiB, or four times the
-    /// data]
+    /// Free disk space below which this server does not start [default: 512MiB, or four times the data]
     #[arg(long, env = "SLOTKEEPER_FREE_SPACE_FLOOR", value_name = "SIZE")]
     pub free_space_floor: Option<ByteSizeText>,
     /// Requests that may wait for a round of the leader; beyond it they are refused [default: 8192]

@@ -1,8 +1,10 @@
 //! The log: where it goes, in which form, and what it lets through.
 //!
 //! What it promises: log lines go to standard error, because standard output is for data; a bad filter is an error with
-//! the reason, never a silent default. What it must not do: print secrets or request bodies; nobody hands it any.
+//! the reason, never a silent default; colours are only for a terminal. What it must not do: print secrets or request
+//! bodies; nobody hands it any.
 
+use std::io::IsTerminal;
 use std::str::FromStr;
 
 use tracing_subscriber::EnvFilter;
@@ -62,7 +64,10 @@ pub enum LogError {
 /// A filter that does not parse, or a process that has a log already.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
     let filter = parse_filter(filter)?;
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A file or a collector would keep the colours' control characters as text.
+    let colours =
+        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     let set = match format {
         LogFormat::Human => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
