@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use rustix::process::Signal;
+use tokio::signal::unix::{Signal as TerminationSignal, SignalKind};
 
 #[derive(Parser)]
 #[command(about = "Checks a Slotkeeper cluster from outside while faults are injected")]
@@ -36,7 +37,7 @@ enum Verb {
         /// API addresses of the servers, separated by commas.
         #[arg(long, value_delimiter = ',', required = true)]
         servers: Vec<String>,
-        /// How long the clients go on.
+        /// How long the clients go on; SIGTERM lets them finish what they are at and end sooner.
         #[arg(long, default_value = "30s", value_parser = humantime::parse_duration)]
         duration: Duration,
         /// How many clients, each with a job of its own.
@@ -106,10 +107,11 @@ async fn main() -> ExitCode {
                 report,
                 seed,
             };
-            tokio::spawn(async move {
-                tokio::time::sleep(duration).await;
-                stop.store(true, Ordering::SeqCst);
-            });
+            let asked = match tokio::signal::unix::signal(SignalKind::terminate()) {
+                Ok(asked) => asked,
+                Err(error) => return finish(Err(format!("SIGTERM can not be listened to: {error}"))),
+            };
+            tokio::spawn(stop_in_time(stop, duration, asked));
             finish(workload::run(plan).await.map(|violations| violations == 0))
         }
         Verb::Verdict { servers, report } => finish(verdict::judge(&servers, &report).await.map(|verdict| {
@@ -131,6 +133,14 @@ async fn main() -> ExitCode {
             }))
         }
     }
+}
+
+async fn stop_in_time(stop: Arc<AtomicBool>, duration: Duration, mut asked: TerminationSignal) {
+    tokio::select! {
+        () = tokio::time::sleep(duration) => {}
+        _ = asked.recv() => {}
+    }
+    stop.store(true, Ordering::SeqCst);
 }
 
 fn finish(result: Result<bool, String>) -> ExitCode {

@@ -3,7 +3,7 @@
 # What a run asks of the cluster over its API, whatever the target is: who leads, who serves.
 #
 # To be sourced by chaos/scenario after a target (target-local.sh or target-compose.sh), which gives: server_url N,
-# server_of ADDRESS, as_client COMMAND. Promises: reads only; each request is bounded to two seconds; an answer counts as
+# server_of ADDRESS, as_client COMMAND. Promises: reads only; each request is bounded to four seconds; an answer counts as
 # the leader only if two of the three servers agree, so that a server that was cut off can not name itself.
 # Needs: curl, jq.
 
@@ -13,7 +13,7 @@ SERVERS_ALL=(1 2 3)
 RECOVERY_SECONDS="${CHAOS_RECOVERY_SECONDS:-20}"
 
 # The body of GET $2 at server $1; fails when there is no answer with a status below 400 in time.
-ask() { "${CLIENT_PREFIX[@]}" curl --silent --fail --max-time 2 "$(server_url "$1")$2" 2>/dev/null; }
+ask() { "${CLIENT_PREFIX[@]}" curl --silent --fail --max-time 4 "$(server_url "$1")$2" 2>/dev/null; }
 
 # True when server $1 answers at all.
 answers() { ask "$1" /livez >/dev/null; }

@@ -31,8 +31,9 @@ use crate::domain::Applied;
 use crate::replica::Replica;
 use crate::storage::{LogStatistics, LogStore};
 
-/// For a member to report how far it is.
-const REPORT_WITHIN: Duration = Duration::from_secs(2);
+/// For a member to report how far it is. Whoever looks at the cluster waits so long for a member that is stopped, and a
+/// health check has only a few seconds.
+const REPORT_WITHIN: Duration = Duration::from_secs(1);
 
 /// A running node. Clones share it; when the last one is dropped, everything it runs is ended.
 #[derive(Clone)]

@@ -242,8 +242,8 @@ impl Queue {
         !state.is_over()
     }
 
-    /// How long the step under way has been going on.
-    pub(super) fn step_age(&self) -> Option<Duration> {
-        self.lock().began.map(|began| began.elapsed())
+    /// When the step under way began.
+    pub(super) fn step_began(&self) -> Option<Instant> {
+        self.lock().began
     }
 }

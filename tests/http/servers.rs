@@ -47,7 +47,8 @@ impl Servers {
         let starts = listeners.into_iter().enumerate().map(|(index, listeners)| {
             let config = config(&folder.path().join(index.to_string()), peers.clone(), &peers[index]);
             let seed = seed.clone();
-            let random = Arc::new(move || seed.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let random =
+                Arc::new(move || seed.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15));
             let seams = NodeSeams { clock: Arc::new(SystemClock), transport: transport.clone(), random };
             Node::start(config, listeners, seams)
         });
@@ -103,7 +104,8 @@ async fn three_servers_serve_one_state_and_notice_the_loss_of_the_quorum() {
     let old = servers.leader().await;
     let next = (old + 1) % 3;
     let node_id = servers.apis[next].get("/livez").await.header("slotkeeper-node").parse::<u64>().unwrap();
-    let moved = servers.apis[old].post("/v1/cluster/transfer-leadership", json!({"to": node_id})).await.expect(200);
+    let moved =
+        servers.apis[old].post("/v1/cluster/transfer-leadership", json!({"to": node_id})).await.expect(200);
     assert_eq!(moved.json()["leader_id"], node_id);
     servers.apis[old].put("/v1/jobs/job-2", json!({})).await.expect(201);
 
