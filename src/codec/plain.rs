@@ -10,8 +10,9 @@ use serde::de::DeserializeOwned;
 
 use super::CodecError;
 
-/// The longest input that [`decode`] accepts, whatever limit its caller gives: 256 MiB.
-pub const LARGEST_DECODABLE_BYTES: usize = 256 << 20;
+/// The longest input that [`decode`] accepts, whatever limit its caller gives: 2 GiB, more than
+/// a state takes that is as large as its limits allow in practice.
+pub const LARGEST_DECODABLE_BYTES: usize = 2 << 30;
 
 /// The decoder counts the width of an integer, not the bytes it takes in the input, hence the factor.
 const DECODER_CLAIM_LIMIT_BYTES: usize = LARGEST_DECODABLE_BYTES * 16;

@@ -132,9 +132,9 @@ impl Settings {
             ),
             (self.idempotency_retention_ms >= 900_000, "idempotency_retention", "at least 15m"),
             (
-                (1_000..=100_000_000).contains(&self.idempotency_keys_max),
+                (1_000..=4_000_000).contains(&self.idempotency_keys_max),
                 "idempotency_keys_max",
-                "1000 to 100000000",
+                "1000 to 4000000",
             ),
         ];
         match rules.iter().find(|(holds, _, _)| !holds) {

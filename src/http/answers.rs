@@ -183,7 +183,7 @@ const SETTING_RANGES: [(&str, &str); 9] = [
     ("confirm_timeout", "at least 1s, or none"),
     ("tombstone_retention", "any duration"),
     ("idempotency_retention", "at least 15m"),
-    ("idempotency_keys_max", "1000 to 100000000"),
+    ("idempotency_keys_max", "1000 to 4000000"),
 ];
 
 /// The settings with defaults and ranges; `strategies` are the names that are registered.

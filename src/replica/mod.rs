@@ -113,7 +113,7 @@ impl Replica {
 
     /// The state of this moment, for encoding outside the lock.
     pub fn snapshot(&self) -> SnapshotView {
-        SnapshotView { state: self.read().clone() }
+        SnapshotView { state: self.read().without_indexes() }
     }
 
     /// Decodes and checks the state that `body` holds, beside the one in force.
