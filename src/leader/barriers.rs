@@ -1,9 +1,12 @@
 //! Read barriers shared by all who wait.
 //!
 //! What it promises: a barrier that serves a caller begins after the caller asked; at most one is under way, and
-//! everybody who asked meanwhile shares the next one. What it must not do: cache: a barrier proves the past only.
+//! everybody who asked meanwhile shares the next one. Under a flood of questions barriers keep a distance, so that ten
+//! thousand heartbeats a second cost a hundred rounds to the peers; the first one after a pause begins at once. What it
+//! must not do: cache: a barrier proves the past only.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -24,13 +27,13 @@ pub(super) struct Barriers {
 }
 
 impl Barriers {
-    /// Starts serving barriers of `log` until `end`.
-    pub(super) fn start(log: Arc<dyn Log>, end: CancellationToken) -> Self {
+    /// Starts serving barriers of `log`, at least `spacing` apart, until `end`.
+    pub(super) fn start(log: Arc<dyn Log>, spacing: Duration, end: CancellationToken) -> Self {
         let (asks, asked) = mpsc::channel(WAITING_MAX);
         tokio::spawn(async move {
             tokio::select! {
                 () = end.cancelled() => {}
-                () = serve(log, asked) => {}
+                () = serve(log, spacing, asked) => {}
             }
         });
         Self { asks }
@@ -53,8 +56,11 @@ impl Barriers {
     }
 }
 
-async fn serve(log: Arc<dyn Log>, mut asked: mpsc::Receiver<Passage>) {
+async fn serve(log: Arc<dyn Log>, spacing: Duration, mut asked: mpsc::Receiver<Passage>) {
+    let mut distance = tokio::time::interval(spacing);
+    distance.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while let Some(first) = asked.recv().await {
+        distance.tick().await;
         let mut waiting = vec![first];
         while let Ok(next) = asked.try_recv() {
             waiting.push(next);

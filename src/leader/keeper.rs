@@ -267,3 +267,35 @@ fn registered<'a>(state: &'a State, heartbeat: &Heartbeat) -> Result<&'a TaskMan
     }
     if present.is_lost() { Err(unknown()) } else { Ok(present) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_overtakes_a_verdict_that_has_not_entered_the_log() {
+        let (replica, now) = (Replica::new(), Instant::now());
+        let keeper = LeaseKeeper::begin(replica.clone(), &replica.read(), now);
+        let (id, epoch) = (TaskManagerId::new("tm").unwrap(), Epoch(1));
+        keeper.held().task_managers.start(&id, epoch, now);
+        assert!(!keeper.verdict_stands(&id, epoch), "nobody has judged yet");
+        assert_eq!(keeper.held().task_managers.judge_next(now), Some((id.clone(), epoch)));
+        assert!(keeper.verdict_stands(&id, epoch));
+        keeper.registration_decided(&id, epoch, now, Duration::from_secs(5));
+        assert!(!keeper.verdict_stands(&id, epoch));
+        assert!(!keeper.held().task_managers.is_any_due(now + Duration::from_millis(4_999)));
+        assert!(keeper.held().task_managers.is_any_due(now + Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_verdict_on_an_older_registration_does_not_stand() {
+        let (replica, now) = (Replica::new(), Instant::now());
+        let keeper = LeaseKeeper::begin(replica.clone(), &replica.read(), now);
+        let id = TaskManagerId::new("tm").unwrap();
+        keeper.held().task_managers.start(&id, Epoch(1), now);
+        keeper.held().task_managers.judge_next(now);
+        keeper.registration_decided(&id, Epoch(2), now, Duration::from_secs(5));
+        assert!(!keeper.verdict_stands(&id, Epoch(1)));
+        assert!(!keeper.verdict_stands(&id, Epoch(2)));
+    }
+}

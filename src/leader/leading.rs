@@ -66,6 +66,9 @@ impl Leading {
         // What is left is not known to have happened; its callers are told so when it is dropped.
         let unknown = u64::try_from(self.proposed.len()).unwrap_or(u64::MAX);
         self.shared.seams.metrics.rounds.outcome_unknown.inc_by(unknown);
+        self.proposed.clear();
+        // Freeing a large copy takes longer than a timer of Raft may wait.
+        tokio::task::spawn_blocking(move || drop(self.deciding));
         end
     }
 

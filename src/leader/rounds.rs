@@ -171,21 +171,23 @@ async fn try_open(shared: &Shared, term: u64) -> Result<(Arc<Session>, State), O
     if applied.outcomes.iter().any(|outcome| matches!(&*outcome.result, Err(Rejection::WrongCluster))) {
         return Err(OpenFailure::Fault(LeaderFault::WrongCluster));
     }
-    let replica = shared.seams.replica.clone();
-    // The clone shares most of its parts, but a large state still takes longer than a timer of Raft may wait.
-    let state = tokio::task::spawn_blocking(move || replica.read().clone())
-        .await
-        .expect("cloning the state does not panic");
+    let (replica, clock) = (shared.seams.replica.clone(), shared.seams.clock.clone());
+    // With a large state this takes longer than a timer of Raft may wait.
+    let copying = tokio::task::spawn_blocking(move || {
+        let state = replica.read().clone();
+        let leases = LeaseKeeper::begin(replica, &state, clock.now());
+        (state, leases)
+    });
+    let (state, leases) = copying.await.expect("copying the state does not panic");
     if state.revision() != applied.revision || state.chain() != applied.chain {
         return Err(OpenFailure::Superseded);
     }
     let end = CancellationToken::new();
-    let now = shared.seams.clock.now();
     let session = Session {
         number: SessionNumber(applied.revision.0),
         term,
-        leases: LeaseKeeper::begin(shared.seams.replica.clone(), &state, now),
-        barriers: Barriers::start(shared.seams.log.clone(), end.clone()),
+        leases,
+        barriers: Barriers::start(shared.seams.log.clone(), shared.options.barrier_spacing, end.clone()),
         end,
     };
     Ok((Arc::new(session), state))

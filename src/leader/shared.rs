@@ -52,6 +52,8 @@ pub struct LeaderOptions {
     pub tick: Duration,
     /// How often leases are looked at.
     pub lease_check_interval: Duration,
+    /// The least time between two read barriers; longer than zero.
+    pub barrier_spacing: Duration,
 }
 
 impl Default for LeaderOptions {
@@ -65,6 +67,7 @@ impl Default for LeaderOptions {
             rounds_in_flight_max: 2,
             tick: Duration::from_millis(500),
             lease_check_interval: Duration::from_millis(100),
+            barrier_spacing: Duration::from_millis(10),
         }
     }
 }
