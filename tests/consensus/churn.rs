@@ -55,8 +55,8 @@ async fn propose_until(
     }
 }
 
-async fn churn(seed: u64) {
-    let switch = Switch::default();
+/// Three nodes whose links `switch` can cut; beside the cluster the settings and the peer address of each.
+async fn found(switch: &Switch) -> (Cluster, Vec<Settings>, Vec<String>) {
     let retention = LogRetention { snapshot_after: 150, keep: 20, purge_batch: 1 };
     let (mut places, mut listeners) = (Vec::new(), Vec::new());
     for _ in 0..3 {
@@ -73,8 +73,14 @@ async fn churn(seed: u64) {
         place.start(listener, Bootstrap::InitialCluster(list.clone()), settings)
     });
     let nodes = futures::future::try_join_all(starting).await.unwrap();
-    let mut cluster =
+    let cluster =
         Cluster { settings: settings[0].clone(), places, nodes: nodes.into_iter().map(Some).collect() };
+    (cluster, settings, list)
+}
+
+async fn churn(seed: u64) {
+    let switch = Switch::default();
+    let (mut cluster, settings, list) = found(&switch).await;
     cluster.apply(session(1)).await;
 
     let consensuses = cluster.nodes.iter().flatten().map(|node| Some(node.consensus.clone())).collect();
@@ -123,6 +129,11 @@ async fn churn(seed: u64) {
     consensuses.lock().await.clear();
     cluster.apply(record(at.load(Ordering::SeqCst))).await;
     cluster.agree().await;
+    compare(&cluster, &acknowledged, seed).await;
+}
+
+/// Holds what clients were told against what every node remembers.
+async fn compare(cluster: &Cluster, acknowledged: &Acknowledged, seed: u64) {
     let acknowledged = acknowledged.lock().await;
     let mut compared = 0;
     for node in cluster.running() {
