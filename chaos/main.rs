@@ -127,8 +127,9 @@ async fn main() -> ExitCode {
             let signal = if matches!(signal, Ending::Kill) { Signal::KILL } else { Signal::TERM };
             finish(failover_time::run(&binary, runs, signal, clients).await.map(|gaps| {
                 let median = gaps.get(gaps.len() / 2).copied().unwrap_or_default();
-                let (least, most) = (gaps.first().copied(), gaps.last().copied());
-                println!("{} runs: minimum {least:?}, median {median:?}, maximum {most:?}", gaps.len());
+                let least = gaps.first().copied().unwrap_or_default();
+                let most = gaps.last().copied().unwrap_or_default();
+                println!("{} runs: minimum {least:.1?}, median {median:.1?}, maximum {most:.1?}", gaps.len());
                 true
             }))
         }
