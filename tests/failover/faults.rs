@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::Drill;
 use super::cluster::SETTLE;
+use super::drill::{Drill, cluster_document};
 use super::http::Caller;
 
 /// Small enough that a follower is soon further behind than the log reaches.
@@ -82,7 +82,7 @@ async fn wait_for_another_leader(drill: &Drill, sleeping: usize) {
     let awake: Vec<String> = drill.cluster.api_addrs().into_iter().filter(|addr| addr != asleep).collect();
     let mut caller = Caller::new(&awake, 0);
     loop {
-        let document = super::cluster_document(&mut caller).await;
+        let document = cluster_document(&mut caller).await;
         let leader = document["leader_id"].as_u64();
         let of_sleeper =
             document["members"].as_array().into_iter().flatten().find(|m| m["api_addr"] == asleep.as_str());

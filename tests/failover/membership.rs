@@ -1,12 +1,9 @@
 //! What happens to the membership: a node is replaced while the cluster works, and a wiped disk does not come back.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
-use super::cluster::SETTLE;
+use super::drill::{Drill, cluster_document, member, must, wait_for_member};
 use super::http::Caller;
-use super::{Drill, cluster_document, must};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_replaced_by_a_new_one_under_load() {
@@ -53,23 +50,4 @@ async fn a_wiped_disk_does_not_come_back_under_its_old_id() {
         member(&cluster_document(&mut caller).await, &drill.cluster.servers[follower].api_addr).unwrap().0;
     must(&mut caller, ("DELETE", &format!("/v1/cluster/members/{gone}")), "remove", &json!(null)).await;
     drill.end().await;
-}
-
-/// The id and role of the member at `api_addr`.
-fn member(document: &Value, api_addr: &str) -> Option<(u64, String)> {
-    let members = document["members"].as_array()?;
-    let member = members.iter().find(|member| member["api_addr"] == api_addr)?;
-    Some((member["node_id"].as_u64()?, member["role"].as_str()?.to_owned()))
-}
-
-async fn wait_for_member(caller: &mut Caller, api_addr: &str, role: &str) -> u64 {
-    let deadline = Instant::now() + SETTLE;
-    loop {
-        let document = cluster_document(caller).await;
-        if let Some((id, _)) = member(&document, api_addr).filter(|(_, found)| found == role) {
-            return id;
-        }
-        assert!(Instant::now() < deadline, "`{api_addr}` does not become a {role}: {document}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }

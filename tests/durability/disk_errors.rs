@@ -1,0 +1,92 @@
+//! Disks that refuse or hang under a running server: the process ends, the cluster goes on, and nothing is lost.
+
+use std::time::{Duration, Instant};
+
+use super::cluster::SETTLE;
+use super::drill::Drill;
+use super::strace::{self, Strace};
+
+/// Status of a server whose disk refused something; `docs/operations.md`.
+const STORAGE: i32 = 74;
+
+/// Which server has the bad disk.
+#[derive(Clone, Copy)]
+enum Role {
+    Leader,
+    Follower,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whose_sync_fails_ends_and_comes_back() {
+    ends_and_comes_back(Role::Follower, &inject("fdatasync", "error=EIO")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_sync_fails_ends_and_comes_back() {
+    ends_and_comes_back(Role::Leader, &inject("fdatasync", "error=EIO")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_failed_once_is_not_tried_again() {
+    ends_and_comes_back(Role::Leader, &inject("fdatasync", "error=EIO:when=3")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whose_disk_is_full_ends_and_comes_back() {
+    ends_and_comes_back(Role::Follower, &inject("pwrite64", "error=ENOSPC")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_disk_is_full_ends_and_comes_back() {
+    ends_and_comes_back(Role::Leader, &inject("pwrite64", "error=ENOSPC")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_writes_fail_with_an_input_output_error_ends_and_comes_back() {
+    ends_and_comes_back(Role::Leader, &inject("pwrite64", "error=EIO")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_disk_hangs_is_ended_by_its_watchdog() {
+    // In microseconds; six times as long as the watchdog waits.
+    let log = ends_and_comes_back(Role::Leader, &inject("fdatasync", "delay_enter=60000000")).await;
+    assert!(log.contains("the disk hangs"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_whose_disk_hangs_is_ended_by_its_watchdog() {
+    let log = ends_and_comes_back(Role::Follower, &inject("fdatasync", "delay_enter=60000000")).await;
+    assert!(log.contains("the disk hangs"), "{log}");
+}
+
+fn inject(call: &str, fault: &str) -> [String; 2] {
+    [format!("trace={call}"), format!("inject={call}:{fault}")]
+}
+
+/// Gives one of three servers under load a bad disk; gives the end of its log.
+async fn ends_and_comes_back(role: Role, fault: &[String; 2]) -> String {
+    if !strace::is_here() {
+        return "the disk hangs: not tried".to_owned();
+    }
+    let mut drill = Drill::begin(&[]).await;
+    let leader = drill.cluster.leader().await;
+    let victim = match role {
+        Role::Leader => leader,
+        Role::Follower => (leader + 1) % 3,
+    };
+    let pid = drill.cluster.pid(victim);
+    let options = ["-o", "/dev/null", "-e", &fault[0], "-e", &fault[1]];
+    let tracer = Strace::attach(&[pid], &options, drill.cluster.folder());
+    let began = Instant::now();
+    let status = drill.cluster.wait_exit(victim);
+    // The watchdog's 10 s, and what a slow machine adds; the deadline of `wait_exit` is for what never ends.
+    assert!(began.elapsed() < Duration::from_secs(25).min(SETTLE), "it took {:?} to end", began.elapsed());
+    tracer.detach();
+    let log = drill.cluster.log_tail(victim);
+    assert_eq!(status, Some(STORAGE), "{log}");
+    assert!(!log.contains("panicked") && !log.contains("a panic"), "a refusing disk is no panic:\n{log}");
+    drill.wait_for_acknowledgements(100).await;
+    drill.cluster.start_server(victim);
+    drill.end().await;
+    log
+}
