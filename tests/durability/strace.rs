@@ -1,7 +1,7 @@
 //! `strace` on servers: to record what they ask of the kernel, and to make the kernel refuse.
 //!
-//! What it promises: a tracer is attached to all threads when `attach` returns, and gone when `detach` returns or the
-//! value is dropped; the traced servers live on. What it must not do: decide what a trace proves (`proof.rs`).
+//! What it promises: a tracer is attached to all threads when `attach` returns, and gone when `detach` returns, with
+//! the whole trace written, or when the value is dropped; the traced servers live on. What it must not do: decide what a trace proves (`proof.rs`).
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -65,22 +65,28 @@ impl Strace {
 
     /// Lets go of the servers and waits until the trace is written.
     pub fn detach(mut self) {
-        self.end();
+        self.signal(Signal::INT);
+        let deadline = Instant::now() + ATTACH_MAX;
+        while self.child.try_wait().expect("the child is ours").is_none() {
+            assert!(Instant::now() < deadline, "strace does not let go: {}", self.messages());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
-    fn end(&mut self) {
+    fn signal(&mut self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         if self.child.try_wait().expect("the child is ours").is_none() {
             // It may end by itself at this moment, with the last process that it traces.
-            let _gone = kill_process(pid, Signal::INT);
+            let _gone = kill_process(pid, signal);
         }
-        let _status = self.child.wait();
     }
 }
 
 impl Drop for Strace {
     fn drop(&mut self) {
-        self.end();
+        // The kernel lets the traced threads go on; asking politely may hang while it holds one of them back.
+        self.signal(Signal::KILL);
+        let _status = self.child.wait();
     }
 }
 
