@@ -7,11 +7,20 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, OneOfBuilder, Schema, Type};
 
 use super::objects::{object_only, unique_map};
 use super::units::{CpuCores, MemorySize};
 use crate::domain::ids::Name;
 use crate::domain::resources::{ResourceLimit, ResourceProfile, Usage};
+
+/// Memory in requests: bytes, or a text with a unit. Answers always use bytes.
+fn memory_schema() -> impl Into<RefOr<Schema>> {
+    let bytes = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+    let text = ObjectBuilder::new().schema_type(Type::String).examples(["1GiB", "512m"]);
+    OneOfBuilder::new().item(bytes).item(text)
+}
 
 /// What a slot or a TaskManager has. Missing amounts are zero.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -26,16 +35,16 @@ pub struct Profile {
     #[schema(value_type = f64, minimum = 0)]
     pub cpu_cores: CpuCores,
     /// Heap for tasks: bytes, or in requests also a text such as `1GiB` or `512m`.
-    #[schema(value_type = u64)]
+    #[schema(schema_with = memory_schema)]
     pub task_heap_memory: MemorySize,
     /// Off-heap memory for tasks, written like the heap.
-    #[schema(value_type = u64)]
+    #[schema(schema_with = memory_schema)]
     pub task_off_heap_memory: MemorySize,
     /// Managed memory, written like the heap.
-    #[schema(value_type = u64)]
+    #[schema(schema_with = memory_schema)]
     pub managed_memory: MemorySize,
     /// Network memory, written like the heap.
-    #[schema(value_type = u64)]
+    #[schema(schema_with = memory_schema)]
     pub network_memory: MemorySize,
     /// Named amounts, for example `gpu`.
     #[serde(deserialize_with = "unique_map")]
@@ -87,19 +96,19 @@ pub struct Ceiling {
     pub cpu_cores: Option<CpuCores>,
     /// Heap for tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<u64>)]
+    #[schema(schema_with = memory_schema)]
     pub task_heap_memory: Option<MemorySize>,
     /// Off-heap memory for tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<u64>)]
+    #[schema(schema_with = memory_schema)]
     pub task_off_heap_memory: Option<MemorySize>,
     /// Managed memory.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<u64>)]
+    #[schema(schema_with = memory_schema)]
     pub managed_memory: Option<MemorySize>,
     /// Network memory.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<u64>)]
+    #[schema(schema_with = memory_schema)]
     pub network_memory: Option<MemorySize>,
     /// Named amounts.
     #[serde(deserialize_with = "unique_map", skip_serializing_if = "BTreeMap::is_empty")]

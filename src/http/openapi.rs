@@ -67,6 +67,14 @@ fn operation<'a>(item: &'a mut PathItem, method: &str) -> Option<&'a mut Operati
 
 /// Adds what all operations of a place have in common.
 fn complete(operation: &mut Operation, place: Place) {
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && response.description.is_empty()
+        {
+            let description = if status == "201" { "It is created" } else { "It is done" };
+            response.description = description.to_owned();
+        }
+    }
     let parameters = operation.parameters.get_or_insert_with(Vec::new);
     match place {
         Place::Here => return,

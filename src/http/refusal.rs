@@ -236,3 +236,46 @@ fn code(rejection: &Rejection) -> ProblemCode {
         Rejection::WrongCluster => ProblemCode::InternalError,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(refusal: impl Into<Refusal>) -> (u16, ProblemCode, bool, bool) {
+        let refusal: Refusal = refusal.into();
+        let code = refusal.code();
+        let response = refusal.into_response();
+        let waits = response.headers().contains_key(header::RETRY_AFTER);
+        (response.status().as_u16(), code, waits, response.extensions().get::<Undecided>().is_some())
+    }
+
+    #[test]
+    fn what_the_leader_can_not_do_now_says_when_to_try_again_and_whether_elsewhere() {
+        let leader = LeaderAddress { node_id: 2, api_addr: "127.0.0.1:7400".to_owned() };
+        for (error, expected) in [
+            (SubmitError::NotLeader { leader }, (503, ProblemCode::NoLeader, true, true)),
+            (SubmitError::NoLeader { retry_after_ms: 1 }, (503, ProblemCode::NoLeader, true, true)),
+            (SubmitError::Overloaded { retry_after_ms: 1 }, (429, ProblemCode::Overloaded, true, false)),
+            (SubmitError::LeadershipLost, (503, ProblemCode::LeadershipLost, true, true)),
+            (SubmitError::OutcomeUnknown, (504, ProblemCode::OutcomeUnknown, true, false)),
+            (SubmitError::Stopped, (503, ProblemCode::ShuttingDown, true, false)),
+        ] {
+            assert_eq!(answered(error.clone()), expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_wait_that_a_change_of_the_leader_ended_is_not_begun_again() {
+        let waited = Refusal::from(SubmitError::LeadershipLost).after_wait();
+        assert!(!answered(waited).3);
+        let refused_at_once = Refusal::from(SubmitError::NoLeader { retry_after_ms: 1 }).after_wait();
+        assert!(answered(refused_at_once).3);
+    }
+
+    #[test]
+    fn a_refusal_of_the_state_is_never_a_fault_of_the_server() {
+        let limit = Rejection::LimitReached { what: "queues".to_owned(), limit: 1_000 };
+        assert_eq!(answered(&limit), (409, ProblemCode::LimitReached, false, false));
+        assert_eq!(answered(&Rejection::StaleSession), (503, ProblemCode::LeadershipLost, true, false));
+    }
+}
