@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::http::{Call, Caller};
 
 /// How long a cluster may take to come to a condition before the run fails.
-pub const SETTLE: Duration = Duration::from_secs(60);
+pub const SETTLE: Duration = Duration::from_secs(120);
 
 /// One server process and what it needs to start again.
 pub struct Server {
@@ -228,7 +228,7 @@ impl Drop for Cluster {
 
 /// A loopback network of this cluster's own, as a prefix to which the number of a server is appended. All of 127/8 is
 /// loopback, so clusters side by side need no agreement on ports.
-fn free_host() -> String {
+pub fn free_host() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = std::process::id().wrapping_mul(61).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));

@@ -67,7 +67,12 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
     // A file or a collector would keep the colours' control characters as text.
     let colours =
         std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    // A line that can not be written is lost, never a panic: a full disk under the log must not end the service.
+    let lines = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .log_internal_errors(false);
     let set = match format {
         LogFormat::Human => lines.try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use super::cluster::{Cluster, SETTLE};
+use super::cluster::{Cluster, SETTLE, free_host};
 use super::drill::{Drill, must};
 use super::http::{Call, Caller};
 use super::program;
@@ -31,6 +31,31 @@ async fn a_second_server_on_a_data_directory_is_refused() {
     );
     let mut caller = Caller::new(&cluster.api_addrs(), 0);
     must(&mut caller, ("PUT", "/v1/jobs/after"), "after", &json!({})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_log_can_not_be_written_serves_and_stops_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = free_host();
+    let (api_addr, peer_addr) = (format!("{host}1:7400"), format!("{host}1:7401"));
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut server = Command::new(program::path())
+        .args(["server", "--api-addr", &api_addr, "--peer-addr", &peer_addr, "--initial-cluster", &peer_addr])
+        .args(["--free-space-floor", "16MiB", "--data-dir"])
+        .arg(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(full)
+        .spawn()
+        .unwrap();
+    let mut caller = Caller::new(std::slice::from_ref(&api_addr), 0);
+    must(&mut caller, ("PUT", "/v1/jobs/unlogged"), "unlogged", &json!({})).await;
+    kill_process(pid_of(&server), Signal::TERM).unwrap();
+    assert_eq!(server.wait().unwrap().code(), Some(0));
+}
+
+fn pid_of(child: &Child) -> Pid {
+    Pid::from_raw(child.id().try_into().unwrap()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
