@@ -22,7 +22,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Timers that a machine under load keeps.
 pub const TIMING: Timing =
-    Timing { heartbeat_ms: 100, election_min_ms: 400, election_max_ms: 600, ..Timing::LAN };
+    Timing { heartbeat_ms: 100, election_min_ms: 600, election_max_ms: 900, ..Timing::LAN };
 
 /// Polls until the condition gives something.
 pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {

@@ -37,7 +37,7 @@ fn addresses(cluster: &Cluster) -> Vec<String> {
 async fn another_leader(cluster: &Cluster, not: usize) -> usize {
     until("the majority has a leader", async || {
         let followed = |node: &Node| node.consensus.status().leader.map(|leader| leader.node_id);
-        (0..3).filter(|place| *place != not).find(|place| {
+        (0..cluster.nodes.len()).filter(|place| *place != not).find(|place| {
             let node = cluster.node(*place);
             node.consensus.status().is_leader()
                 && cluster.running().filter(|other| followed(other) == Some(node.id())).count() >= 2
