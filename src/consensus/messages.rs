@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::types::{LogId, NodeAddress, SnapshotMeta, TypeConfig, Vote};
 use crate::codec::Format;
-use crate::domain::{Revision, StateHash};
+use crate::domain::{ChainHash, Revision, StateHash};
 
 /// A request with its addresses.
 pub(super) const REQUEST_FORMAT: Format = Format { magic: *b"SKpq", version: 1 };
@@ -227,6 +227,8 @@ pub struct PeerReport {
     pub revision: Revision,
     /// Hash of its state at this revision.
     pub state_hash: StateHash,
+    /// Hash of everything that it ever applied up to this revision; `None` if it has not applied the revision itself.
+    pub chain: Option<ChainHash>,
 }
 
 /// Why a node does not look at a request. Append only.

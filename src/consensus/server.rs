@@ -250,9 +250,11 @@ pub(super) async fn report(raft: &Raft, replica: &Replica) -> std::io::Result<Pe
         (applied_index.unwrap_or_default(), metrics.last_log_index.unwrap_or_default())
     };
     let replica = replica.clone();
-    let hashed = tokio::task::spawn_blocking(move || replica.state_hash()).await;
+    let hashing = replica.clone();
+    let hashed = tokio::task::spawn_blocking(move || hashing.state_hash()).await;
     let (revision, state_hash) = hashed.map_err(std::io::Error::other)?;
-    Ok(PeerReport { applied_index, last_log_index, revision, state_hash })
+    let chain = replica.chain_at(revision);
+    Ok(PeerReport { applied_index, last_log_index, revision, state_hash, chain })
 }
 
 impl From<openraft::raft::TransferLeaderResponse<super::types::TypeConfig>> for TransferReply {

@@ -4,6 +4,7 @@
 //! answered within the submission's deadline, its wait included. Cloning is cheap. What it must not do: decide.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +23,9 @@ use super::session::Session;
 use super::shared::{LeaderOptions, LeaderSeams, Shared};
 use crate::domain::{JobId, JobMasterId, Outcome, Rejection, TaskManagerId};
 use crate::scheduler::{Plan, Registry};
+
+/// When to try again while writes are refused until further notice.
+const REFUSED_RETRY_AFTER_MS: u64 = 5_000;
 
 /// The leader's duties of this node, whether it leads or not. Clones share them.
 #[derive(Clone)]
@@ -66,6 +70,7 @@ impl Leader {
             leadership: seams.log.leadership(),
             session: tokio::sync::watch::channel(None).0,
             alarms: Alarms::default(),
+            refuses_writes: AtomicBool::new(false),
             fault: tokio::sync::watch::channel(None).0,
             seams,
             options,
@@ -81,6 +86,9 @@ impl Leader {
     /// [`SubmitError`] says what it means each time.
     pub async fn submit(&self, submission: Submission) -> Result<Outcome, SubmitError> {
         self.check_leads()?;
+        if self.shared.refuses_writes.load(Ordering::Relaxed) {
+            return Err(SubmitError::Overloaded { retry_after_ms: REFUSED_RETRY_AFTER_MS });
+        }
         let wait_ms = match &submission.intent {
             Intent::Allocate(request) => request.wait_ms.min(WAIT_MAX_MS),
             Intent::Command(_) | Intent::PutRequirements(_) => 0,
@@ -177,6 +185,12 @@ impl Leader {
         let mut fault = self.shared.fault.subscribe();
         let found = fault.wait_for(Option::is_some).await.map(|found| found.clone());
         found.ok().flatten().expect("the sender lives as long as this handle, and it was waited for")
+    }
+
+    /// Whether clients' writes are refused with `Overloaded` until further notice, for example for want of disk space.
+    /// The leader's own duties go on.
+    pub fn refuse_writes(&self, refuse: bool) {
+        self.shared.refuses_writes.store(refuse, Ordering::Relaxed);
     }
 
     /// Ends the round loop: everybody who waits is answered, nothing more is accepted.

@@ -4,6 +4,7 @@
 //! do: hold anything that only the round loop decides by.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -82,6 +83,8 @@ pub(super) struct Shared {
     pub(super) leadership: watch::Receiver<Leadership>,
     pub(super) session: watch::Sender<Option<Arc<Session>>>,
     pub(super) alarms: Alarms,
+    /// Whether clients' writes are refused until further notice.
+    pub(super) refuses_writes: AtomicBool,
     pub(super) fault: watch::Sender<Option<LeaderFault>>,
 }
 

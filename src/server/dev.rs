@@ -37,7 +37,7 @@ pub struct DevOptions {
     /// Folder that keeps the data of all servers [default: a temporary one, removed at the end]
     #[arg(long, env = "SLOTKEEPER_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// API port of the first server; other ports follow, or are free ones where these are taken
+    /// API port of the first server; the others follow. Where one is taken, and with 0, free ports are used
     #[arg(long, value_name = "PORT", default_value_t = 7400)]
     pub port: u16,
     /// How many TaskManagers

@@ -52,8 +52,11 @@ pub(super) fn addresses(folder: &Path, count: u16, first_port: u16) -> Result<Ve
     }
 }
 
-/// The usual ports, if all of them are free: API and peer port of the first server, then ten further on those of the next.
+/// The usual ports, if there are such and all of them are free: API and peer port of the first server, then ten further on those of the next.
 fn usual(count: u16, first_port: u16) -> Option<Vec<DevServer>> {
+    if first_port == 0 {
+        return None;
+    }
     let ports = |number: u16| {
         let api = first_port.checked_add(number.checked_mul(10)?)?;
         Some((api, api.checked_add(1)?))

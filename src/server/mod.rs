@@ -3,6 +3,7 @@
 //! What it promises: `wiring.rs` is the only place that knows every room, and it is straight-line code; a server that
 //! can not go on ends with the exit status of `exit.rs`. What it must not do: hold rules of any room.
 
+mod agreement;
 pub mod config;
 mod consensus_view;
 pub mod dev;
@@ -14,6 +15,7 @@ pub mod options;
 pub mod panic_hook;
 mod run;
 pub mod signals;
+mod space_watch;
 pub mod values;
 
 pub use config::{ClusterStart, ConfigError, Endpoint, ServerConfig};

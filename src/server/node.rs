@@ -17,6 +17,7 @@ use super::consensus_view::ConsensusView;
 use super::exit::ServerError;
 use super::joining;
 use super::options::ProfileOption;
+use super::{agreement, space_watch};
 use crate::clock::Clock;
 use crate::consensus::{
     Bootstrap, Consensus, ConsensusOptions, LogRetention, PeerListener, Timing, Transport,
@@ -82,6 +83,7 @@ pub struct Node {
     api_addr: String,
     peer_addr: String,
     consensus: Consensus,
+    replica: Replica,
     leader: Leader,
     leader_task: LeaderTask,
     stopping: CancellationToken,
@@ -108,7 +110,7 @@ impl Node {
         let data_dir = open_data_dir(&config, &seams).await?;
         let (replica, metrics) = (Replica::new(), Metrics::new());
         let consensus_options = ConsensusOptions {
-            data_dir,
+            data_dir: data_dir.clone(),
             log: LogOptions::default(),
             api_addr: api_addr.clone(),
             peer_addr: peer_addr.clone(),
@@ -133,14 +135,22 @@ impl Node {
         let mut watching = JoinSet::new();
         let (cluster, looking) = ConsensusView::new(consensus.clone(), log, seams.clock.clone());
         watching.spawn(looking);
+        watching.spawn(space_watch::run(data_dir, consensus.clone(), leader.clone()));
         let stopping = CancellationToken::new();
-        let services = Services { leader: leader.clone(), replica, cluster, metrics, clock: seams.clock };
+        let services = Services {
+            leader: leader.clone(),
+            replica: replica.clone(),
+            cluster,
+            metrics,
+            clock: seams.clock,
+        };
         let serving = tokio::spawn(http::serve(api, services, HttpOptions::default(), stopping.clone()));
         tracing::info!(api = %api_addr, peer = %peer_addr, node = consensus.status().node_id, "this node serves");
         Ok(Self {
             api_addr,
             peer_addr,
             consensus,
+            replica,
             leader,
             leader_task,
             stopping,
@@ -170,6 +180,9 @@ impl Node {
         tokio::select! {
             reason = self.consensus.stopped() => reason.into(),
             fault = self.leader.fault() => fault.into(),
+            reason = agreement::outvoted(self.consensus.clone(), self.replica.clone()) => {
+                ServerError::Divergence(reason)
+            }
         }
     }
 

@@ -127,6 +127,16 @@ async fn a_result_that_differs_from_the_copy_stops_the_node() {
 }
 
 #[tokio::test]
+async fn a_leader_that_is_told_to_refuses_writes_until_it_is_told_otherwise() {
+    let rig = Rig::new().await;
+    rig.leader.refuse_writes(true);
+    let refused = rig.leader.submit(allocate("job", 1, 0)).await;
+    assert!(matches!(refused, Err(SubmitError::Overloaded { .. })), "{refused:?}");
+    rig.leader.refuse_writes(false);
+    rig.job("job", 0).await;
+}
+
+#[tokio::test]
 async fn a_stopping_leader_answers_everybody() {
     let rig = Rig::new().await;
     rig.job("job", 0).await;
