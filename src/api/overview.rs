@@ -46,4 +46,16 @@ pub struct Overview {
     /// The revision that was counted.
     #[schema(value_type = u64)]
     pub revision: Revision,
+    /// What the leader wants a person to know; empty with `consistency=stale` on another node.
+    #[serde(default)]
+    pub alarms: Vec<Alarm>,
+}
+
+/// Something that needs a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Alarm {
+    /// What it is: `mass_loss`.
+    pub code: String,
+    /// What is the matter and what ends it, for people.
+    pub detail: String,
 }

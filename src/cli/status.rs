@@ -58,10 +58,11 @@ async fn cluster(context: Context) -> Result<(), Failure> {
     let shown = Shown { ready, cluster, overview };
     context.printer.data(&shown, |shown| {
         format!(
-            "{}\n{}\n{}",
+            "{}\n{}\n{}{}",
             head(&shown.cluster, &shown.ready).render(),
             members_table(&shown.cluster).render(),
-            counts(&shown.overview).render()
+            counts(&shown.overview).render(),
+            alarms(&shown.overview)
         )
     });
     if shown.cluster.leader_id.is_none() {
@@ -98,6 +99,11 @@ fn head(cluster: &Cluster, ready: &Readiness) -> Details {
         .with("leader", leader.unwrap_or_else(|| "none".to_owned()))
         .with("term", cluster.term)
         .with("revision", ready.revision)
+}
+
+fn alarms(overview: &Overview) -> String {
+    let lines = overview.alarms.iter().map(|alarm| format!("\nALARM {}: {}\n", alarm.code, alarm.detail));
+    lines.collect()
 }
 
 fn counts(overview: &Overview) -> Table {

@@ -6,7 +6,7 @@ use super::answer::Answer;
 use super::extract::QueryParameters;
 use super::refusal::Refusal;
 use super::{App, slot_counts};
-use crate::api::overview::{Overview, TaskManagerCounts};
+use crate::api::overview::{Alarm, Overview, TaskManagerCounts};
 use crate::domain::{self, Condition};
 
 /// Counts over the whole state at one revision.
@@ -16,11 +16,14 @@ pub(super) async fn get_overview(
     query: QueryParameters,
 ) -> Result<Answer<Overview>, Refusal> {
     query.finish()?;
+    let raised = app.services.leader.alarms();
+    let alarms =
+        raised.iter().map(|alarm| Alarm { code: alarm.code().to_owned(), detail: alarm.to_string() });
     let state = app.state();
-    Ok(Answer::read(state.revision(), overview(&state)))
+    Ok(Answer::read(state.revision(), Overview { alarms: alarms.collect(), ..overview(&state) }))
 }
 
-/// Counts over `state`. Costs a pass over its TaskManagers and jobs.
+/// Counts over `state`, without alarms, which are not part of it. Costs a pass over its TaskManagers and jobs.
 pub(super) fn overview(state: &domain::State) -> Overview {
     let mut task_managers = TaskManagerCounts::default();
     let (mut slots_total, mut slots_free) = (0, 0);
@@ -52,6 +55,7 @@ pub(super) fn overview(state: &domain::State) -> Overview {
         pending_slots: pending.iter().filter_map(|line| pending_slots(state, line)).sum(),
         queues: count(state.queues().len()),
         revision: state.revision(),
+        alarms: Vec::new(),
     }
 }
 

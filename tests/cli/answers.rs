@@ -82,7 +82,7 @@ pub fn overview() -> Value {
     json!({
         "task_managers": {"total": 4, "active": 3, "cordoned": 0, "draining": 0, "drained": 0, "lost": 1},
         "slots_total": 12, "slots_free": 9, "slots_allocated": 3, "jobs": 1, "jobs_finished": 0,
-        "pending_requirements": 1, "pending_slots": 2, "queues": 1, "revision": 17
+        "pending_requirements": 1, "pending_slots": 2, "queues": 1, "revision": 17, "alarms": []
     })
 }
 
