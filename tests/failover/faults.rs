@@ -6,6 +6,7 @@ use rustix::process::Signal;
 
 use super::cluster::SETTLE;
 use super::drill::{Drill, cluster_document};
+use super::history::{self, Happening, Line};
 use super::http::Caller;
 
 /// Small enough that a follower is soon further behind than the log reaches.
@@ -109,13 +110,23 @@ async fn a_follower_that_was_away_for_longer_than_the_log_is_kept_comes_back_by_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_manager_lost_during_a_leader_change_loses_its_slots_once() {
     let mut drill = Drill::begin_with(&[], Some(Duration::from_secs(1))).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    wait_for_silence(&drill).await;
     let leader = drill.cluster.leader().await;
     drill.cluster.kill(leader);
     drill.wait_for_acknowledgements(50).await;
     drill.cluster.start_server(leader);
     wait_for_lost_task_manager(&drill).await;
     drill.end().await;
+}
+
+/// Waits until the workload has let its TaskManager go silent.
+async fn wait_for_silence(drill: &Drill) {
+    let deadline = Instant::now() + SETTLE;
+    let is_silent = |line: &Line| matches!(line.what, Happening::TaskManagerStopped { .. });
+    while !history::load(&drill.report).is_ok_and(|lines| lines.iter().any(is_silent)) {
+        assert!(Instant::now() < deadline, "no TaskManager went silent");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Waits until exactly one TaskManager is lost; more would be a false verdict.

@@ -26,7 +26,8 @@ pub struct Drill {
     pub cluster: Cluster,
     workload: JoinHandle<Result<usize, String>>,
     stop: Arc<AtomicBool>,
-    report: PathBuf,
+    /// Where the history goes.
+    pub report: PathBuf,
     _turn: MutexGuard<'static, ()>,
 }
 
