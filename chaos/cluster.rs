@@ -63,18 +63,31 @@ impl Cluster {
 
     /// Adds and starts one more server, with these options beside its addresses and folder.
     pub fn add(&mut self, start: &[&str]) -> usize {
+        let number = self.reserve();
+        self.servers[number].start = start.iter().map(|&option| option.to_owned()).collect();
+        self.start_server(number);
+        number
+    }
+
+    /// Keeps addresses and a folder for one more server, which is not started.
+    pub fn reserve(&mut self) -> usize {
         let number = self.servers.len();
         let server = Server {
             api_addr: format!("{}{}:7400", self.host, number + 1),
             peer_addr: self.peer_addr(number),
             data_dir: self.folder.path().join(format!("data-{number}")),
             log: self.folder.path().join(format!("server-{number}.log")),
-            start: start.iter().map(|&option| option.to_owned()).collect(),
+            start: Vec::new(),
             child: None,
         };
         self.servers.push(server);
-        self.start_server(number);
         number
+    }
+
+    /// API and peer address of a server, whether it runs or not.
+    pub fn addresses(&self, number: usize) -> (String, String) {
+        let server = &self.servers[number];
+        (server.api_addr.clone(), server.peer_addr.clone())
     }
 
     fn peer_addr(&self, number: usize) -> String {
@@ -99,6 +112,11 @@ impl Cluster {
             .spawn()
             .expect("the server's binary starts");
         server.child = Some(child);
+    }
+
+    /// Takes in a process that was started at the addresses of server `number`, which does not run.
+    pub fn adopt(&mut self, number: usize, child: Child) {
+        self.servers[number].child = Some(child);
     }
 
     /// The API addresses of the servers that run.

@@ -14,6 +14,7 @@ use super::task_managers::TaskManagers;
 use super::transfer_leadership::TransferLeadership;
 use crate::server::ServerOptions;
 use crate::server::dev::DevOptions;
+use crate::server::recover::RecoverOptions;
 
 /// A highly available resource manager: TaskManagers offer slots, jobs hold them
 #[derive(Debug, clap::Parser)]
@@ -72,4 +73,5 @@ pub(super) enum Verb {
         verb: Members,
     },
     TransferLeadership(TransferLeadership),
+    Recover(Box<RecoverOptions>),
 }

@@ -17,6 +17,7 @@ mod line;
 mod members;
 mod printer;
 mod queues;
+mod recover;
 mod release;
 mod requirements;
 mod server;
@@ -93,6 +94,7 @@ async fn dispatch(verb: &Verb, context: &Context) -> Result<ExitCode, Failure> {
         Verb::Members { verb } => members::run(verb, context).await?,
         Verb::TransferLeadership(transfer) => transfer_leadership::run(transfer, context).await?,
         Verb::Agent(agent) => agent::run(agent, context).await?,
+        Verb::Recover(options) => recover::run(options, context).await?,
         Verb::Server(_) | Verb::Dev(_) => unreachable!("these have run before there was a context"),
     }
     Ok(ExitCode::from(Exit::Done))

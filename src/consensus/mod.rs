@@ -4,7 +4,8 @@
 //! membership and status are its parts. Below it the engine sees our log (`log_store.rs`), our replica
 //! (`state_machine.rs`) and our network: `network.rs` and `append_stream.rs` send over the connections of `peers.rs`,
 //! `server.rs` and its receivers answer, `messages.rs` says what goes over the wire. `bootstrap.rs` founds a cluster
-//! or joins one; `fast_path.rs` makes fail-over fast.
+//! or joins one; `fast_path.rs` makes fail-over fast; `recovery.rs` begins anew when a
+//! majority of the disks is lost.
 //!
 //! What it promises: what is acknowledged is on the disks of a majority and applied; order is kept; leadership is
 //! proved, never assumed; a node takes part only under the id and the data directory that it joined with. What it must
@@ -30,6 +31,7 @@ mod options;
 mod peers;
 mod proposals;
 mod received;
+mod recovery;
 mod server;
 mod snapshot_receiver;
 mod snapshot_sender;
@@ -49,6 +51,7 @@ pub use messages::{PeerReport, Refusal};
 pub use options::ConsensusOptions;
 pub use proposals::RECORD_BYTES_MAX;
 pub use received::ReceivedCounts;
+pub use recovery::{FreshBits, Recovery, RecoveryError, RecoveryPlan, Survivor, recover};
 pub use state_machine::StateMachine;
 pub use status::{Member, MemberRole, Role, Status};
 pub use timing::{LogRetention, Timing, TimingError};

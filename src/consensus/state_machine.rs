@@ -137,12 +137,12 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 }
 
 /// A snapshot of a state to which nothing was applied counts as one of the place before the log.
-fn snapshot_id(last_log_id: Option<LogId>) -> SnapshotId {
+pub(super) fn snapshot_id(last_log_id: Option<LogId>) -> SnapshotId {
     let LogId { leader_id, index } = last_log_id.unwrap_or_else(|| log_id(0, 0));
     SnapshotId { index, term: leader_id.term }
 }
 
-fn meta_bytes(meta: &SnapshotMeta) -> Vec<u8> {
+pub(super) fn meta_bytes(meta: &SnapshotMeta) -> Vec<u8> {
     codec::encode(meta).expect("the description of a snapshot has an encoded form")
 }
 

@@ -33,6 +33,7 @@ pub mod job;
 pub mod limits;
 pub mod outcome;
 pub mod queue;
+pub mod recovery;
 pub mod resources;
 pub mod settings;
 pub mod shared_map;
@@ -61,6 +62,7 @@ pub use outcome::{
     StaleDecision,
 };
 pub use queue::{Queue, QueuePhase};
+pub use recovery::RecoveryRefused;
 pub use resources::{ResourceLimit, ResourceProfile, Usage};
 pub use settings::{SettingError, Settings, SettingsPatch};
 pub use shared_map::SharedMap;

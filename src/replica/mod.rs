@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
-use crate::domain::{Applied, ChainHash, Revision, State, StateHash};
+use crate::domain::{Applied, ChainHash, RecoveryRefused, Revision, State, StateHash};
 
 pub use error::ReplicaError;
 pub use format::{RECORD_FORMAT, STATE_FORMAT, open, seal};
@@ -47,11 +47,23 @@ impl Default for Replica {
 impl Replica {
     /// An empty state that nothing has been applied to.
     pub fn new() -> Self {
-        let state = State::new();
+        Self::holding(State::new())
+    }
+
+    fn holding(state: State) -> Self {
         let (revision, _) = watch::channel(state.revision());
         let (applied, _) = broadcast::channel(SUBSCRIBER_BACKLOG);
         let shared = Shared { state: RwLock::new(state), recent: Mutex::default(), revision, applied };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// A replica of the cluster that takes this one's place, see [`State::recovered`].
+    ///
+    /// # Errors
+    /// [`RecoveryRefused`].
+    pub fn recovered(&self, fresh: u64) -> Result<Self, RecoveryRefused> {
+        let state = self.read().clone().recovered(fresh)?;
+        Ok(Self::holding(state))
     }
 
     /// Applies one sealed record. Calls must come in log order and one at a time.

@@ -13,6 +13,7 @@ mod joining;
 pub mod node;
 pub mod options;
 pub mod panic_hook;
+pub mod recover;
 mod run;
 pub mod signals;
 mod space_watch;

@@ -157,6 +157,20 @@ impl DataDir {
         Ok(())
     }
 
+    /// Gives a finished directory the name `path` beside its own, durably, and lets go of it.
+    ///
+    /// # Errors
+    /// [`StorageError::Refused`] if something has that name, [`StorageError::Io`].
+    pub fn rename_to(self, path: &Path) -> Result<(), StorageError> {
+        let path = std::path::absolute(path).map_err(|error| StorageError::io("resolve", path, &error))?;
+        if path.exists() {
+            return Err(StorageError::refused(format!("{} exists", path.display())));
+        }
+        let disk = self.disk();
+        disk.rename(self.path(), &path).map_err(|error| StorageError::io("rename", self.path(), &error))?;
+        path.parent().map_or(Ok(()), |parent| sync_directory(disk.as_ref(), parent))
+    }
+
     /// The figures of free space, measured now.
     ///
     /// # Errors

@@ -1,0 +1,26 @@
+//! Drills: what `docs/operations.md` tells a person to do at night, done by its own words to real servers.
+//!
+//! The commands are read out of the document, so that a step that does not work fails here. The verifying workload of
+//! `chaos/` runs meanwhile, and the verdict is over its whole history.
+
+#[path = "../../chaos/cluster.rs"]
+#[allow(dead_code)]
+mod cluster;
+#[path = "../support/drill.rs"]
+#[allow(dead_code)]
+mod drill;
+#[path = "../../chaos/history.rs"]
+mod history;
+#[path = "../../chaos/http.rs"]
+#[allow(dead_code)]
+mod http;
+#[path = "../../chaos/task_managers.rs"]
+mod task_managers;
+#[path = "../../chaos/verdict.rs"]
+mod verdict;
+#[path = "../../chaos/workload.rs"]
+mod workload;
+
+mod lost_member;
+mod lost_quorum;
+mod runbook;
