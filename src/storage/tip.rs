@@ -102,21 +102,24 @@ impl TipFile {
         directory.join("tip")
     }
 
-    /// Creates the file with an empty state, durable when this returns.
+    /// Creates the file with an empty state, durable when this returns. It gets its name when it is whole, so that a
+    /// crash leaves none or one that is unused, and never one that looks damaged.
     pub(super) fn create(directory: &Path, disk: Arc<dyn Disk>, owner: TipOwner) -> Result<(), StorageError> {
         let path = TipFile::path_in(directory);
+        let beside = path.with_extension("tmp");
         let failed = |operation| {
-            let path = path.clone();
-            move |error: io::Error| StorageError::io(operation, &path, &error)
+            let beside = beside.clone();
+            move |error: io::Error| StorageError::io(operation, &beside, &error)
         };
-        let file = File::create(&path).map_err(failed("create"))?;
+        let file = File::create(&beside).map_err(failed("create"))?;
         file.set_len(FILE_BYTES).map_err(failed("extend"))?;
         let empty = Slot { counter: 1, owner, identity_revision: 0, state: TipState::default() };
         for counter in [0, 1] {
             let slot = encode_slot(&Slot { counter, ..empty });
-            disk.write_at(&file, &path, offset_of(counter), &slot).map_err(failed("write"))?;
+            disk.write_at(&file, &beside, offset_of(counter), &slot).map_err(failed("write"))?;
         }
-        disk.sync_data(&file, &path).map_err(failed("sync"))?;
+        disk.sync_data(&file, &beside).map_err(failed("sync"))?;
+        disk.rename(&beside, &path).map_err(failed("rename"))?;
         super::directory::sync_directory(disk.as_ref(), directory)
     }
 

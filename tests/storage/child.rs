@@ -11,11 +11,11 @@ use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use slotkeeper::storage::{Disk, LogStore, RealDisk, StorageError};
+use slotkeeper::storage::{Disk, LogStore, RealDisk, SnapshotId, SnapshotStore, StorageError};
 
 use crate::faults;
 use crate::script::Script;
-use crate::store::{directory_on, log_options};
+use crate::store::{answer, directory_on, log_options};
 
 const ROLE: &str = "SLOTKEEPER_STORAGE_ROLE";
 const HOME: &str = "SLOTKEEPER_STORAGE_HOME";
@@ -29,6 +29,8 @@ pub enum Role {
     Writer,
     /// The same on a disk that only claims to sync.
     LyingWriter,
+    /// Writes a part of the script, saves a snapshot now and then, and ends.
+    BoundedWriter,
     /// Opens a store and reports the outcome.
     Opener,
 }
@@ -41,7 +43,15 @@ impl Role {
 
 /// Starts this binary in a role. The report is a file outside the directory under test.
 pub fn start(role: Role, home: &Path, report: &Path, seed: u64) -> Child {
-    Command::new(std::env::current_exe().unwrap())
+    start_under(&[], role, (home, report), seed)
+}
+
+/// The same under another program, such as a tracer.
+pub fn start_under(program: &[&str], role: Role, (home, report): (&Path, &Path), seed: u64) -> Child {
+    let own = std::env::current_exe().unwrap();
+    let mut words = program.iter().map(std::ffi::OsStr::new).chain([own.as_os_str()]);
+    Command::new(words.next().expect("at least this binary"))
+        .args(words)
         .args(["--exact", "child::plays_its_role_if_it_is_a_child", "--nocapture", "--test-threads", "1"])
         .env(ROLE, role.name())
         .env(HOME, home)
@@ -77,6 +87,8 @@ fn plays_its_role_if_it_is_a_child() {
     let seed: u64 = std::env::var(SEED).unwrap().parse().unwrap();
     if role == Role::Opener.name() {
         std::fs::write(report, faults::open_and_describe(&home, seed)).unwrap();
+    } else if role == Role::BoundedWriter.name() {
+        write_and_end(&home, &report, seed);
     } else if role == Role::LyingWriter.name() {
         write_without_end(&home, &report, seed, Arc::new(LyingDisk));
     } else {
@@ -113,6 +125,40 @@ fn write_without_end(home: &Path, report: &Path, seed: u64, disk: Arc<dyn Disk>)
             free_place.lock().unwrap().recv().unwrap();
         };
         script.next_request().submit(&store, Box::new(acknowledge));
+    }
+}
+
+/// Requests of a bounded writer, and between two of its snapshots.
+const BOUND: u64 = 320;
+const SNAPSHOT_EVERY: u64 = 40;
+
+/// How many snapshots a bounded writer has saved; each has the next index.
+pub fn saved_snapshots(report: &Path) -> u64 {
+    let mut number = [0; 8];
+    let read = File::open(report).and_then(|file| file.read_exact_at(&mut number, 16));
+    read.map_or(0, |()| u64::from_le_bytes(number))
+}
+
+/// Submits one request after the other, each after the one before it was acknowledged.
+fn write_and_end(home: &Path, report: &Path, seed: u64) {
+    let report = OpenOptions::new().create(true).truncate(false).write(true).open(report).unwrap();
+    report.write_all_at(&[0; 24], 0).unwrap();
+    let directory = directory_on(home, Arc::new(RealDisk)).unwrap();
+    let store = LogStore::open(&directory, log_options()).unwrap();
+    let snapshots = SnapshotStore::open(&directory).unwrap();
+    let mut script = Script::new(seed);
+    for submitted in 1..=BOUND {
+        report.write_all_at(&submitted.to_le_bytes(), 0).unwrap();
+        let (done, acknowledged) = answer();
+        script.next_request().submit(&store, done);
+        acknowledged.recv().unwrap().unwrap();
+        report.write_all_at(&submitted.to_le_bytes(), 8).unwrap();
+        if submitted % SNAPSHOT_EVERY == 0 {
+            let index = submitted / SNAPSHOT_EVERY;
+            let body = vec![7; 300_000];
+            snapshots.save(SnapshotId { index, term: 1 }, b"meta", &body[..]).unwrap();
+            report.write_all_at(&index.to_le_bytes(), 16).unwrap();
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod basics;
 mod child;
+mod crash_points;
 mod durability;
 mod faults;
 mod full_disk;
