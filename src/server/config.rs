@@ -88,6 +88,8 @@ pub struct ServerConfig {
     pub peer: Endpoint,
     /// What to do with an empty data directory.
     pub start: ClusterStart,
+    /// The member whose place this server takes.
+    pub replace: Option<u64>,
     /// Raft timings.
     pub profile: ProfileOption,
     /// How lines of the log look.
@@ -126,11 +128,15 @@ impl ServerConfig {
             return Err(refused("--peer-addr", format!("must differ from --api-addr ({})", api.listen)));
         }
         let start = cluster_start(&peer, options.initial_cluster, options.join)?;
+        if options.replace.is_some() && matches!(start, ClusterStart::InitialCluster(_)) {
+            return Err(refused("--replace", "goes with --join, not with --initial-cluster"));
+        }
         Ok(Self {
             data_dir,
             api,
             peer,
             start,
+            replace: options.replace,
             profile: options.profile.unwrap_or_default(),
             log_format: log_format(options.log_format.unwrap_or_default()),
             log_filter: options.log.unwrap_or_default(),
@@ -311,7 +317,9 @@ mod tests {
             join: Some("a:7400".into()),
             ..options()
         };
-        assert!(problem(both).starts_with("--join: excludes --initial-cluster"));
+        assert!(problem(both.clone()).starts_with("--join: excludes --initial-cluster"));
+        let replaces = ServerOptions { join: None, replace: Some(3), ..both };
+        assert!(problem(replaces).starts_with("--replace: goes with --join"));
         let empty = ServerOptions {
             initial_cluster: Some(vec![String::new()]),
             join: Some("a:7400".into()),

@@ -14,6 +14,7 @@ pub mod node;
 pub mod options;
 pub mod panic_hook;
 pub mod recover;
+mod replacing;
 mod run;
 pub mod signals;
 mod space_watch;

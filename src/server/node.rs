@@ -17,6 +17,7 @@ use super::consensus_view::ConsensusView;
 use super::exit::ServerError;
 use super::joining;
 use super::options::ProfileOption;
+use super::replacing::Replacement;
 use super::{agreement, space_watch};
 use crate::clock::Clock;
 use crate::consensus::{
@@ -136,6 +137,10 @@ impl Node {
         let (cluster, looking) = ConsensusView::new(consensus.clone(), log, seams.clock.clone());
         watching.spawn(looking);
         watching.spawn(space_watch::run(data_dir, consensus.clone(), leader.clone()));
+        if let Some(old_id) = config.replace {
+            let ids = (consensus.status().node_id, old_id);
+            watching.spawn(Replacement::new(&api_addr, &seams, ids)?.run());
+        }
         let stopping = CancellationToken::new();
         let services = Services {
             leader: leader.clone(),

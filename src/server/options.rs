@@ -64,6 +64,9 @@ pub struct ServerOptions {
     /// API address of a server of a running cluster, to join it as a learner
     #[arg(long, env = "SLOTKEEPER_JOIN", value_name = "HOST:PORT")]
     pub join: Option<String>,
+    /// Member whose place this server takes: it gets a vote when it has caught up, then that member is removed
+    #[arg(long, env = "SLOTKEEPER_REPLACE", value_name = "NODE_ID")]
+    pub replace: Option<u64>,
     /// Raft timings; the same on every server [default: lan]
     #[arg(long, env = "SLOTKEEPER_PROFILE", value_name = "NAME")]
     pub profile: Option<ProfileOption>,
@@ -126,6 +129,7 @@ impl ServerOptions {
             advertise_peer_addr: self.advertise_peer_addr.or(weaker.advertise_peer_addr),
             initial_cluster: self.initial_cluster.or(weaker.initial_cluster),
             join: self.join.or(weaker.join),
+            replace: self.replace.or(weaker.replace),
             profile: self.profile.or(weaker.profile),
             log_format: self.log_format.or(weaker.log_format),
             log: self.log.or(weaker.log),
