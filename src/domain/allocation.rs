@@ -66,6 +66,11 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Whether the place is to blame, so that the next grant is better made elsewhere for a while.
+    pub fn speaks_against_the_place(&self) -> bool {
+        matches!(self, Self::StartFailed(_) | Self::ConfirmTimeout)
+    }
+
     /// The stable name of the reason in answers and events.
     pub fn code(&self) -> &'static str {
         match self {

@@ -3,6 +3,7 @@
 //! What it promises: it exists on every node; without a session it says who leads instead. Everything it accepts is
 //! answered within the submission's deadline, its wait included. Cloning is cheap. What it must not do: decide.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,12 +18,15 @@ use super::fault::LeaderFault;
 use super::intent::{AllocationRequest, Intent, Submission, SubmitError, WAIT_MAX_MS};
 use super::keeper::{Heartbeat, HeartbeatAnswer};
 use super::lanes::{LaneEnds, Lanes};
+use super::planning;
 use super::queue::{PlanQuestion, Queued, RETRY_AFTER_MS, Work, asker};
 use super::rounds::RoundLoop;
 use super::session::Session;
 use super::shared::{LeaderOptions, LeaderSeams, Shared};
-use crate::domain::{JobId, JobMasterId, Outcome, Rejection, TaskManagerId};
-use crate::scheduler::{Plan, Registry};
+use crate::domain::{
+    JobId, JobMasterId, Outcome, RefusalCount, Rejection, RequirementName, State, TaskManagerId,
+};
+use crate::scheduler::{Avoidance, Plan, Registry};
 
 /// When to try again while writes are refused until further notice.
 const REFUSED_RETRY_AFTER_MS: u64 = 5_000;
@@ -173,6 +177,16 @@ impl Leader {
         let mut session = self.shared.session.subscribe();
         // The sender lives as long as this handle.
         let _ = session.wait_for(Option::is_some).await;
+    }
+
+    /// Why the declared lines of `job` that lack slots in `state` lack them, per line. What is avoided because work
+    /// failed to start there a moment ago only the node that leads knows; elsewhere it seems to have room.
+    pub fn explain(&self, state: &State, job: &JobId) -> BTreeMap<RequirementName, Vec<RefusalCount>> {
+        let strategies = &self.shared.seams.strategies;
+        match self.shared.session() {
+            Ok(session) => planning::explain(state, job, strategies, session.start_failures().avoidance()),
+            Err(_) => planning::explain(state, job, strategies, &Avoidance::default()),
+        }
     }
 
     /// How placements are chosen, for explanations.

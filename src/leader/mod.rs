@@ -32,6 +32,7 @@ mod rounds;
 mod session;
 mod shared;
 mod speculation;
+mod start_failures;
 mod verdicts;
 mod waiting;
 
@@ -42,5 +43,4 @@ pub use handle::{HeartbeatError, Leader, LeaderTask};
 pub use intent::{AllocationRequest, Intent, Submission, SubmitError, WAIT_MAX_MS};
 pub use keeper::{Heartbeat, HeartbeatAnswer};
 pub use log::{BarrierFailed, LeaderAddress, Leadership, Log, NodeIdentity, ProposalError};
-pub use planning::explain;
 pub use shared::{LeaderOptions, LeaderSeams};

@@ -385,6 +385,7 @@ fn refusal_reasons() -> Vec<RefusalReason> {
         QueueMaximum,
         QueueStopped,
         NotEnoughInAll,
+        StartFailures,
     ]
 }
 

@@ -10,4 +10,5 @@ mod leases;
 mod loopback;
 mod rig;
 mod rounds;
+mod start_failures;
 mod waits;
