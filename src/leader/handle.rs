@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::alarms::{Alarm, Alarms};
 use super::duties::Duties;
 use super::fault::LeaderFault;
+use super::held;
 use super::intent::{AllocationRequest, Intent, Submission, SubmitError, WAIT_MAX_MS};
 use super::keeper::{Heartbeat, HeartbeatAnswer};
 use super::lanes::{LaneEnds, Lanes};
@@ -24,7 +25,8 @@ use super::rounds::RoundLoop;
 use super::session::Session;
 use super::shared::{LeaderOptions, LeaderSeams, Shared};
 use crate::domain::{
-    JobId, JobMasterId, Outcome, RefusalCount, Rejection, RequirementName, State, TaskManagerId,
+    AllocationId, Command, JobId, JobMasterId, Outcome, RefusalCount, Rejection, RequirementName, State,
+    TaskManagerId,
 };
 use crate::scheduler::{Avoidance, Plan, Registry};
 
@@ -128,14 +130,34 @@ impl Leader {
     pub async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatAnswer, HeartbeatError> {
         let metrics = &self.shared.seams.metrics.leases;
         let arrived = self.shared.seams.clock.now();
+        // Before the barrier, so that no confirmation counts which was on its way when the heartbeat arrived.
+        let left_out = held::left_out(&self.shared.seams.replica.read(), &heartbeat);
         let answer = self
-            .prove_then(async |session: &Session| session.leases.heartbeat(&heartbeat, arrived).await)
+            .prove_then(async |session: &Session| {
+                let answer = session.leases.heartbeat(&heartbeat, arrived).await?;
+                let now = self.shared.seams.clock.now();
+                self.end(&heartbeat, session.leases.not_held(&heartbeat, left_out, arrived, now));
+                Ok(answer)
+            })
             .await;
         match &answer {
             Ok(_) => metrics.heartbeats.inc(),
             Err(_) => metrics.heartbeats_refused.inc(),
         };
         answer
+    }
+
+    /// Has what the sender of `heartbeat` does not hold ended. If that is refused, its next heartbeats say it again.
+    fn end(&self, heartbeat: &Heartbeat, not_held: Vec<AllocationId>) {
+        if not_held.is_empty() {
+            return;
+        }
+        let (id, epoch) = (heartbeat.id.clone(), heartbeat.epoch);
+        tracing::warn!(task_manager = %id, allocations = not_held.len(), "confirmed work is not held any more");
+        let duties = Duties { lane: self.lanes.duties.clone(), clock: self.shared.seams.clock.clone() };
+        tokio::spawn(async move {
+            let _ = duties.submit(Command::EndNotHeld { id, epoch, allocations: not_held }).await;
+        });
     }
 
     /// Takes in the heartbeat of a job's leader, as [`Leader::heartbeat`] does. A caller that names no

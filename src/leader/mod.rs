@@ -19,6 +19,7 @@ mod duties;
 mod expiry;
 mod fault;
 mod handle;
+mod held;
 mod intent;
 mod keeper;
 mod lanes;

@@ -5,6 +5,7 @@
 
 mod duties;
 mod ends;
+mod held;
 mod keys;
 mod leases;
 mod loopback;

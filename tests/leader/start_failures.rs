@@ -84,8 +84,8 @@ async fn a_declaration_is_placed_elsewhere_after_a_failed_start() {
 }
 
 #[tokio::test]
-async fn the_only_task_manager_is_tried_again_after_each_rest_and_not_before() {
-    let rig = Rig::new().await;
+async fn the_only_task_manager_is_tried_again_after_the_rest_and_not_before() {
+    let rig = Rig::manual().await;
     rig.task_manager("tm", 1).await;
     rig.job("job", 0).await;
     rig.leader.submit(declare("job", 1, &[("line", 1, 1)])).await.unwrap();
@@ -94,6 +94,7 @@ async fn the_only_task_manager_is_tried_again_after_each_rest_and_not_before() {
     let rounds = rig.rounds().len();
     let reasons = rig.leader.explain(&rig.replica.read(), &job_id("job"));
     assert_eq!(reasons[&RequirementName::new("line").unwrap()][0].reason.code(), "recent_start_failures");
+    rig.clock.advance(Duration::from_secs(1));
     rig.until("the line is served again", |state| holds(state, "job") == 1).await;
     assert_eq!(rig.rounds().len(), rounds + 1, "nothing but the grant was decided meanwhile");
 }
