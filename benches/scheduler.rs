@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use slotkeeper::domain::*;
 use slotkeeper::scheduler::{
-    AllocationRequest, Planner, Registry, RequirementWalk, WalkBudget, plan_allocation,
+    AllocationRequest, Avoidance, Planner, Registry, RequirementWalk, WalkBudget, plan_allocation,
 };
 
 const TASK_MANAGERS: u32 = 100_000;
@@ -70,7 +70,7 @@ fn decide(state: &mut State, request: &AllocationRequest, times: u32) -> (Durati
     let (mut planning, mut applying) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..times {
         let begin = Instant::now();
-        let plan = plan_allocation(state, request, &registry).unwrap();
+        let plan = plan_allocation(state, request, &registry, &Avoidance::default()).unwrap();
         planning += begin.elapsed();
         let command = Command::Allocate(Allocate {
             job: request.job.clone(),
@@ -142,16 +142,16 @@ fn report_waiting(offer: &Offer) {
         );
     }
     let mut walk = RequirementWalk::default();
-    let registry = Registry::default();
+    let (registry, avoidance) = (Registry::default(), Avoidance::default());
     let begin = Instant::now();
     walk.begin_round(WalkBudget { slots: 1000, lines: 1_000_000 });
-    black_box(walk.next(&state, &registry));
+    black_box(walk.next(&state, &registry, &avoidance));
     println!("10,000 hopeless lines walked in {:?}", begin.elapsed());
     let mut planner = Planner::new(registry);
     let hopeless = AllocationRequest { profile: Some(cpu(900_000)), ..request(1, "SLOTS") };
     let begin = Instant::now();
     for _ in 0..1000 {
-        black_box(planner.plan(&state, &hopeless)).unwrap();
+        black_box(planner.plan(&state, &hopeless, &avoidance)).unwrap();
     }
     println!("1,000 like refusals in {:?}", begin.elapsed());
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::config::{AgentConfig, Surroundings};
+use super::contact::disowns;
 use super::handle::AgentEnd;
 use super::lease::Lease;
 use super::message::{Message, Position};
@@ -56,15 +57,28 @@ pub(super) struct ActorState {
 }
 
 struct Leaving {
+    /// Until when the work may take to stop.
     until: Instant,
-    deregistered: bool,
+    step: LeavingStep,
     end: AgentEnd,
+}
+
+/// What a leaving agent waits for, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LeavingStep {
+    /// Its work to stop. It keeps its registration meanwhile, so that nobody else gets what still runs.
+    Stopping,
+    /// The cluster to take the news.
+    Deregistering,
+    /// Nothing.
+    Gone,
 }
 
 impl Actor {
     /// Runs until the agent has left.
     pub(super) async fn run(mut self) -> AgentEnd {
         loop {
+            self.go_on_leaving();
             self.publish();
             if let Some(end) = self.end() {
                 // Waited for, so that the socket file is gone when the agent has ended.
@@ -132,7 +146,7 @@ impl Actor {
             Message::Leave => self.leave(AgentEnd::Left),
             Message::Deregistered => {
                 if let Some(leaving) = &mut self.state.leaving {
-                    leaving.deregistered = true;
+                    leaving.step = LeavingStep::Gone;
                 }
                 Vec::new()
             }
@@ -205,41 +219,65 @@ impl Actor {
         if self.state.leaving.is_some() {
             return Vec::new();
         }
-        let registered = self.state.slots.registration().is_some();
-        // Nothing may register again after the news that this TaskManager leaves.
-        self.talking.abort_all();
-        if registered {
-            let (client, messages) =
-                (self.surroundings.client.with_deadline(DEREGISTER_TIMEOUT), self.messages.clone());
-            let id = self.config.registration.task_manager_id.to_string();
-            self.talking.spawn(async move {
-                if let Err(error) = client.remove_task_manager(&id).await {
-                    warn!(%error, "the cluster could not be told; it will find out when the lease runs out");
-                }
-                let _ = messages.send(Message::Deregistered).await;
-            });
-        }
         let until = self.surroundings.clock.now() + self.config.leave_deadline;
         info!(slots = self.state.slots.held().len(), "leaving");
-        self.state.leaving = Some(Leaving { until, deregistered: !registered, end });
+        self.state.leaving = Some(Leaving { until, step: LeavingStep::Stopping, end });
         self.state.slots.leave()
+    }
+
+    /// Deregisters as soon as the work has stopped, or may not take longer.
+    fn go_on_leaving(&mut self) {
+        let stopping = self.state.leaving.as_mut().filter(|leaving| leaving.step == LeavingStep::Stopping);
+        let Some(leaving) = stopping else { return };
+        let registration = self.state.slots.registration();
+        if registration.is_none() {
+            // Nothing may register again.
+            self.talking.abort_all();
+        }
+        let is_over = self.surroundings.clock.now() >= leaving.until;
+        if !self.state.slots.is_clean() && !is_over {
+            return;
+        }
+        self.talking.abort_all();
+        match registration {
+            None => leaving.step = LeavingStep::Gone,
+            Some(Registration { epoch, .. }) => {
+                leaving.step = LeavingStep::Deregistering;
+                self.deregister(epoch);
+            }
+        }
+    }
+
+    fn deregister(&mut self, epoch: u64) {
+        let client = self.surroundings.client.with_deadline(DEREGISTER_TIMEOUT);
+        let messages = self.messages.clone();
+        let id = self.config.registration.task_manager_id.to_string();
+        self.talking.spawn(async move {
+            match client.leave_task_manager(&id, epoch).await {
+                Ok(_) => info!(epoch, "deregistered"),
+                Err(error) if disowns(&error) => info!(epoch, %error, "the registration was over already"),
+                Err(error) => {
+                    warn!(%error, "the cluster could not be told; it will find out when the lease runs out");
+                }
+            }
+            let _ = messages.send(Message::Deregistered).await;
+        });
     }
 
     /// How the agent ended, if it has.
     fn end(&self) -> Option<AgentEnd> {
         let leaving = self.state.leaving.as_ref()?;
-        let over = self.surroundings.clock.now() >= leaving.until;
-        if self.state.slots.is_clean() {
-            return (leaving.deregistered || over).then(|| leaving.end.clone());
+        if leaving.step != LeavingStep::Gone {
+            return None;
         }
-        let occupied = self.state.slots.iter().filter(|(_, phase, _)| phase.work().is_some()).count();
-        over.then_some(AgentEnd::WorkRemains { slots: occupied })
+        let occupied = self.state.slots.occupying().len();
+        Some(if occupied == 0 { leaving.end.clone() } else { AgentEnd::WorkRemains { slots: occupied } })
     }
 
     fn publish(&self) {
         let slots = &self.state.slots;
         let position =
-            Position { registration: slots.registration(), report: slots.report(), held: slots.held() };
+            Position { registration: slots.registration(), report: slots.report(), held: slots.occupying() };
         self.position.send_if_modified(|current| {
             let changed = *current != position;
             if changed {

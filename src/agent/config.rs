@@ -18,7 +18,7 @@ pub struct AgentConfig {
     pub socket: Option<PathBuf>,
     /// How long the pause before a failed stop is tried again is.
     pub stop_retry_pause: Duration,
-    /// How long a leaving agent waits for its work to stop, and for the cluster to take the news.
+    /// How long a leaving agent waits for its work to stop before it deregisters all the same.
     pub leave_deadline: Duration,
 }
 

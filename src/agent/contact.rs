@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::config::Surroundings;
 use super::message::{Message, Position};
-use super::slots::{Registration, Report};
+use super::slots::{GivenUp, Registration, Report};
 use crate::api::ProblemCode;
 use crate::api::ids::{AllocationId, Epoch, Generation};
 use crate::api::task_managers::{
@@ -98,7 +98,7 @@ impl Contact {
     /// Sends heartbeats until the registration is gone (true) or the loop has ended (false).
     async fn keep_alive(&mut self, epoch: u64, interval: Duration, timeout: Duration) -> bool {
         let client = heartbeat_client(&self.surroundings.client, timeout);
-        let (mut outage, mut told) = (Outage::default(), None);
+        let mut outage = Outage::default();
         loop {
             let pause = self.jittered(interval, 90);
             let lost = self.position.wait_for(|position| epoch_of(position) != Some(epoch));
@@ -111,8 +111,7 @@ impl Contact {
             let Some(registration) = position.registration.filter(|now| now.epoch == epoch) else {
                 return true;
             };
-            let heartbeat = heartbeat(registration, &position, told.as_ref());
-            told = Some(position);
+            let heartbeat = heartbeat(registration, &position);
             let sent_at = self.surroundings.clock.now();
             match client.heartbeat(self.id(), &heartbeat).await {
                 Ok(answer) => {
@@ -125,10 +124,7 @@ impl Contact {
                     info!(epoch, %error, "the cluster asks for a new registration");
                     return self.tell(Message::Disowned { epoch }).await;
                 }
-                Err(error) => {
-                    told = None;
-                    outage.goes_on("heartbeats are not answered", &error);
-                }
+                Err(error) => outage.goes_on("heartbeats are not answered", &error),
             }
         }
     }
@@ -215,21 +211,21 @@ fn heartbeat_client(client: &Client, timeout: Duration) -> Client {
     client.with_limits(within(2, 400, 10_000), within(5, 200, 3_000))
 }
 
-/// A heartbeat that says what is held only when that is news.
-fn heartbeat(registration: Registration, position: &Position, told: Option<&Position>) -> Heartbeat {
-    let news = told.is_none_or(|told| told.held != position.held);
+/// A heartbeat that says what is held as of the generation that it names.
+fn heartbeat(registration: Registration, position: &Position) -> Heartbeat {
     Heartbeat {
         epoch: Epoch(registration.epoch),
         generation: Generation(registration.generation),
-        held: news.then(|| position.held.iter().copied().map(AllocationId).collect()),
+        held: Some(position.held.iter().copied().map(AllocationId).collect()),
     }
 }
 
 fn confirm(registration: Registration, report: &Report) -> Confirm {
-    let failed = report
-        .failed
-        .iter()
-        .map(|(id, reason)| FailedAllocation { allocation_id: AllocationId(*id), reason: reason.clone() });
+    let failed = report.failed.iter().map(|(id, GivenUp { cause, reason })| FailedAllocation {
+        allocation_id: AllocationId(*id),
+        reason: reason.clone(),
+        cause: *cause,
+    });
     Confirm {
         epoch: Epoch(registration.epoch),
         allocation_ids: report.started.iter().copied().map(AllocationId).collect(),
@@ -238,7 +234,7 @@ fn confirm(registration: Registration, report: &Report) -> Confirm {
 }
 
 /// Whether the answer asks for a new registration.
-fn disowns(error: &ClientError) -> bool {
+pub(super) fn disowns(error: &ClientError) -> bool {
     matches!(error.code(), Some(ProblemCode::UnknownTaskManager | ProblemCode::StaleEpoch))
 }
 

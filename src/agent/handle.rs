@@ -128,7 +128,7 @@ impl AgentHandle {
         self.view.clone()
     }
 
-    /// Deregisters, stops the work of all slots, and ends.
+    /// Stops the work of all slots, deregisters, and ends.
     pub async fn leave(mut self) -> AgentEnd {
         // A closed inbox means that it has ended already.
         let _ = self.messages.send(Message::Leave).await;

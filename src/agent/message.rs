@@ -40,6 +40,6 @@ pub(super) struct Position {
     pub(super) registration: Option<Registration>,
     /// What the cluster has yet to be told.
     pub(super) report: Report,
-    /// What starts or runs.
+    /// What occupies a slot.
     pub(super) held: Vec<Uuid>,
 }

@@ -2,7 +2,7 @@
 //!
 //! Promises: within one registration an older generation is refused, and a slot refuses every fencing token that is not
 //! above the highest it has seen; a slot is clean (its stop has completed) before other work starts in it; work that was
-//! given up (failed, or stopped at the deadline) is never started again and is reported until the cluster withdraws it.
+//! given up (failed, stopped at the deadline, or because the TaskManager leaves) is never started again and is reported until the cluster withdraws it.
 //! Must not: do I/O, read a clock or wait; it turns what happened into [`Effect`]s. Tested in `slots/tests.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::work::{StopReason, Work};
+use crate::api::task_managers::FailureCause;
 
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,22 @@ pub struct Report {
     /// These run.
     pub started: BTreeSet<Uuid>,
     /// These do not, with the reason.
-    pub failed: BTreeMap<Uuid, String>,
+    pub failed: BTreeMap<Uuid, GivenUp>,
+}
+
+/// Why work that the cluster wants does not run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// As a kind.
+    pub cause: FailureCause,
+    /// In words.
+    pub reason: String,
+}
+
+impl GivenUp {
+    fn new(cause: FailureCause, reason: impl Into<String>) -> Self {
+        Self { cause, reason: reason.into() }
+    }
 }
 
 impl Report {
@@ -103,7 +119,7 @@ pub struct Slots {
     desired: BTreeMap<Uuid, Arc<Work>>,
     slots: BTreeMap<u32, Slot>,
     /// Desired work that will not be started (again), with the reason that the cluster is told.
-    given_up: BTreeMap<Uuid, String>,
+    given_up: BTreeMap<Uuid, GivenUp>,
     /// What the cluster has taken of the reports under this registration.
     acknowledged: Report,
     /// Whether work may start: there is a lease, and the TaskManager does not leave.
@@ -168,7 +184,7 @@ impl Slots {
             Err(reason) => {
                 let stopped = StopReason::StartFailed;
                 slot.phase = Phase::Stopping { work: Arc::clone(&work), reason: stopped, failed: false };
-                self.given_up.insert(id, reason);
+                self.given_up.insert(id, GivenUp::new(FailureCause::StartFailed, reason));
                 vec![Effect::Stop(work, stopped)]
             }
         }
@@ -199,17 +215,21 @@ impl Slots {
         self.admits = false;
         for id in self.held() {
             if self.desired.contains_key(&id) {
-                self.given_up.insert(id, "stopped by the TaskManager: its lease ran out".to_owned());
+                let reason = "stopped by the TaskManager: its lease ran out";
+                self.given_up.insert(id, GivenUp::new(FailureCause::LeaseExpired, reason));
             }
         }
         self.stop_all(StopReason::LeaseExpired)
     }
 
-    /// The TaskManager ends: everything stops and nothing starts any more.
+    /// The TaskManager ends: everything stops and nothing starts any more. What is stopped, and what is still granted, is
+    /// given back piece by piece.
     pub fn leave(&mut self) -> Vec<Effect> {
         self.admits = false;
         self.leaving = true;
-        self.stop_all(StopReason::Leaving)
+        let mut effects = self.stop_all(StopReason::Leaving);
+        effects.extend(self.reconcile());
+        effects
     }
 
     fn stop_all(&mut self, reason: StopReason) -> Vec<Effect> {
@@ -255,6 +275,11 @@ impl Slots {
         held.collect()
     }
 
+    /// The allocations that occupy a slot, also while they are being stopped, in the order of their slots.
+    pub fn occupying(&self) -> Vec<Uuid> {
+        self.slots.values().filter_map(|slot| slot.phase.work()).map(|work| work.allocation_id).collect()
+    }
+
     /// Whether nothing runs, starts or stops.
     pub fn is_clean(&self) -> bool {
         self.slots.values().all(|slot| slot.phase == Phase::Idle)
@@ -275,12 +300,18 @@ impl Slots {
         }
         let mut effects = Vec::new();
         for (index, slot) in &mut self.slots {
-            match step(slot, wanted.get(index), self.admits) {
-                Step::Nothing => {}
-                Step::Do(effect) => effects.push(effect),
-                Step::GiveUp(id, reason) => {
-                    self.given_up.insert(id, reason);
+            match (slot, wanted.get(index)) {
+                (Slot { phase: Phase::Idle, .. }, Some(work)) if self.leaving => {
+                    let reason = "the TaskManager is leaving";
+                    self.given_up.insert(work.allocation_id, GivenUp::new(FailureCause::Leaving, reason));
                 }
+                (slot, wanted) => match step(slot, wanted, self.admits) {
+                    Step::Nothing => {}
+                    Step::Do(effect) => effects.push(effect),
+                    Step::GiveUp(id, reason) => {
+                        self.given_up.insert(id, GivenUp::new(FailureCause::StartFailed, reason));
+                    }
+                },
             }
         }
         effects
@@ -319,10 +350,17 @@ fn step(slot: &mut Slot, wanted: Option<&Arc<Work>>, admits: bool) -> Step {
         (Phase::Starting(_) | Phase::Running(_), _) => {
             stop(slot, StopReason::Withdrawn).map_or(Step::Nothing, Step::Do)
         }
-        (Phase::Stopping { failed: true, work: stuck, .. }, Some(work)) => Step::GiveUp(
-            work.allocation_id,
-            format!("slot {} is not clean: `{}` could not be stopped", work.slot_index, stuck.allocation_id),
-        ),
+        (Phase::Stopping { failed: true, work: stuck, .. }, Some(work))
+            if stuck.allocation_id != work.allocation_id =>
+        {
+            Step::GiveUp(
+                work.allocation_id,
+                format!(
+                    "slot {} is not clean: `{}` could not be stopped",
+                    work.slot_index, stuck.allocation_id
+                ),
+            )
+        }
         (Phase::Stopping { .. }, _) => Step::Nothing,
     }
 }

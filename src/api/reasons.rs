@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 #[schema(example = json!({"reason": "no_free_slot", "task_managers": 3}))]
 pub struct RefusalReasonCount {
     /// Why: `no_free_slot`, `not_enough_free`, `too_small`, `constraint`, `spread`, `not_accepting`, `lost`,
-    /// `queue_maximum`, `queue_stopped`, `not_enough_in_all`.
+    /// `queue_maximum`, `queue_stopped`, `not_enough_in_all`, `recent_start_failures`.
     pub reason: String,
     /// How many TaskManagers.
     pub task_managers: u32,

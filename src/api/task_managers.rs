@@ -79,7 +79,8 @@ pub struct Heartbeat {
     /// The version of the allocations that it has seen last.
     #[schema(value_type = u64)]
     pub generation: Generation,
-    /// What it holds, if it says so; at most 10,000.
+    /// Everything that occupies its slots, if it says so; at most 10,000. What it has confirmed and leaves out of two
+    /// heartbeats in a row is released; one without this list says nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<uuid::Uuid>>)]
     pub held: Option<Vec<AllocationId>>,
@@ -93,7 +94,7 @@ pub struct HeartbeatAnswer {
     pub generation: Generation,
     /// How long, counted from sending the heartbeat, the TaskManager may go on without another answer.
     pub deadline_ms: u64,
-    /// What it should hold; missing if the generation is the one that it named.
+    /// What it should hold; missing if the generation is the one that it named and it holds no more than it should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allocations: Option<Vec<Allocation>>,
 }
@@ -111,7 +112,26 @@ pub struct AssignedAllocations {
     pub allocations: Vec<Allocation>,
 }
 
-/// A slot that could not be started.
+/// Why a TaskManager does not run, or no longer runs, what it should.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCause {
+    /// It could not start it: ends with reason `start_failed`.
+    #[default]
+    StartFailed,
+    /// Its own deadline passed, so it stopped it: ends with reason `task_manager_fenced`.
+    LeaseExpired,
+    /// It is leaving: ends with reason `task_manager_left`.
+    Leaving,
+}
+
+impl FailureCause {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A slot whose work does not run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(remote = "Self")]
 #[serde(deny_unknown_fields)]
@@ -119,13 +139,16 @@ pub struct FailedAllocation {
     /// Which.
     #[schema(value_type = uuid::Uuid)]
     pub allocation_id: AllocationId,
-    /// Why; cut after 256 bytes.
+    /// Why, in words; cut after 256 bytes.
     pub reason: String,
+    /// Why, as a kind.
+    #[serde(default, skip_serializing_if = "FailureCause::is_default")]
+    pub cause: FailureCause,
 }
 
 object_only! { FailedAllocation }
 
-/// A TaskManager says what it has started and what it could not start.
+/// A TaskManager says what it has started and what it does not run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Confirm {
@@ -146,7 +169,7 @@ pub struct Confirm {
 pub struct Confirmed {
     /// Now active, also those that were before.
     pub active: u32,
-    /// Ended because they could not start.
+    /// Ended because they do not run.
     pub failed: u32,
     /// Not held by the TaskManager.
     pub unknown: u32,

@@ -64,7 +64,7 @@ pub(super) struct AgentVerb {
         default_value = "30s"
     )]
     hook_timeout: DurationText,
-    /// How long the work may take to stop when the agent ends
+    /// How long the work may take to stop when the agent ends, before it deregisters all the same
     #[arg(
         long,
         env = "SLOTKEEPER_STOP_DEADLINE",

@@ -145,7 +145,16 @@ impl Client {
         self.call(Request::new(Method::Post, target).with_body(drain)?).await
     }
 
-    /// Deregisters a TaskManager; its allocations are released.
+    /// Deregisters a TaskManager in this registration; its allocations are released.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; `stale_epoch` says that another registration has taken its place, which stays.
+    pub async fn leave_task_manager(&self, id: &str, epoch: u64) -> Result<TaskManagerChanged, ClientError> {
+        let target = Target::new(&["v1", "task-managers", id])?.query("epoch", &epoch.to_string());
+        self.call(Request::new(Method::Delete, target)).await
+    }
+
+    /// Deregisters a TaskManager, whatever its registration; its allocations are released.
     ///
     /// # Errors
     /// See [`ClientError`].

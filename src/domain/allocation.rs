@@ -63,9 +63,51 @@ pub enum EndReason {
     StartFailed(Arc<str>),
     /// The TaskManager did not confirm it in time.
     ConfirmTimeout,
+    /// The TaskManager stopped it by itself, because its own deadline had passed.
+    TaskManagerFenced,
+    /// The TaskManager had confirmed it, but does not hold it any more.
+    NotHeld,
+}
+
+/// Why a TaskManager does not run, or no longer runs, what it should hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureCause {
+    /// It could not start it.
+    StartFailed,
+    /// Its own deadline passed, so it stopped it.
+    LeaseExpired,
+    /// It is leaving.
+    Leaving,
+}
+
+impl FailureCause {
+    /// The reason with which the allocation ends; `detail` is what the TaskManager says of it.
+    pub fn end_reason(self, detail: Arc<str>) -> EndReason {
+        match self {
+            Self::StartFailed => EndReason::StartFailed(detail),
+            Self::LeaseExpired => EndReason::TaskManagerFenced,
+            Self::Leaving => EndReason::TaskManagerLeft,
+        }
+    }
+}
+
+/// An allocation that a TaskManager does not run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedWork {
+    /// Which.
+    pub allocation: AllocationId,
+    /// Why.
+    pub cause: FailureCause,
+    /// What the TaskManager says of it.
+    pub detail: Arc<str>,
 }
 
 impl EndReason {
+    /// Whether the place is to blame, so that the next grant is better made elsewhere for a while.
+    pub fn speaks_against_the_place(&self) -> bool {
+        matches!(self, Self::StartFailed(_) | Self::ConfirmTimeout | Self::NotHeld | Self::TaskManagerLeft)
+    }
+
     /// The stable name of the reason in answers and events.
     pub fn code(&self) -> &'static str {
         match self {
@@ -78,6 +120,8 @@ impl EndReason {
             Self::DrainDeadline => "drain_deadline",
             Self::StartFailed(_) => "start_failed",
             Self::ConfirmTimeout => "confirm_timeout",
+            Self::TaskManagerFenced => "task_manager_fenced",
+            Self::NotHeld => "not_held",
         }
     }
 }

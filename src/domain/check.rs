@@ -114,7 +114,8 @@ pub fn stale_decision(reason: RefusalReason) -> StaleDecision {
         | RefusalReason::Lost
         | RefusalReason::Constraint
         | RefusalReason::Spread
-        | RefusalReason::NotEnoughInAll => StaleDecision::TaskManager,
+        | RefusalReason::NotEnoughInAll
+        | RefusalReason::StartFailures => StaleDecision::TaskManager,
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::allocation::FailedWork;
 use super::constraint::Labels;
 use super::ids::{
     AllocationId, ClusterId, Epoch, IdempotencyKey, JobId, JobMasterId, LogicalTime, QueueName,
@@ -250,5 +251,33 @@ pub enum Command {
         peer_addr: Arc<str>,
         /// The node's data directory.
         incarnation: uuid::Uuid,
+    },
+    /// A TaskManager leaves by itself. What has registered under its id meanwhile stays.
+    LeaveTaskManager {
+        /// Which.
+        id: TaskManagerId,
+        /// Which registration of it.
+        epoch: Epoch,
+    },
+    /// A TaskManager says what it has started, what it does not run and why. Takes the place of `Confirm`, which old logs
+    /// hold.
+    Report {
+        /// Which.
+        id: TaskManagerId,
+        /// In which registration.
+        epoch: Epoch,
+        /// What runs.
+        started: Vec<AllocationId>,
+        /// What does not.
+        failed: Vec<FailedWork>,
+    },
+    /// The verdict that a TaskManager does not hold what it had confirmed. What has ended meanwhile is left alone.
+    EndNotHeld {
+        /// Which.
+        id: TaskManagerId,
+        /// In which registration it was judged.
+        epoch: Epoch,
+        /// What it does not hold.
+        allocations: Vec<AllocationId>,
     },
 }

@@ -88,7 +88,7 @@ pub struct Job {
     pub epoch: Epoch,
     /// Whether it may hold slots.
     pub phase: JobPhase,
-    /// Version of `requirements`.
+    /// Version of `requirements`. Only grows, also when the job is put again after it ended.
     pub requirements_version: RequirementVersion,
     /// What it declares, by name.
     pub requirements: BTreeMap<RequirementName, RequirementState>,

@@ -40,7 +40,7 @@ pub mod shared_map;
 pub mod state;
 pub mod task_manager;
 
-pub use allocation::{Allocation, AllocationPhase, EndReason, EndedAllocation};
+pub use allocation::{Allocation, AllocationPhase, EndReason, EndedAllocation, FailedWork, FailureCause};
 pub use apply::RoundInProgress;
 pub use command::{
     Allocate, AllocationMode, Batch, Command, Fulfil, KeyedCommand, Placement, PutRequirements, Record,

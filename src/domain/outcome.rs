@@ -181,6 +181,8 @@ pub enum RefusalReason {
     QueueStopped,
     /// It would do, but not all slots that were asked for found a place.
     NotEnoughInAll,
+    /// It would do, but work of this job, or of everybody, failed to start there a moment ago.
+    StartFailures,
 }
 
 impl RefusalReason {
@@ -197,6 +199,7 @@ impl RefusalReason {
             Self::QueueMaximum => "queue_maximum",
             Self::QueueStopped => "queue_stopped",
             Self::NotEnoughInAll => "not_enough_in_all",
+            Self::StartFailures => "recent_start_failures",
         }
     }
 }

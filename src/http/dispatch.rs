@@ -119,8 +119,9 @@ async fn prepare(app: &App, request: Request, place: Place) -> Result<Exchange, 
     let is_write = place == Place::Leader;
     let freshness = if is_write {
         refuse_other_sites(&head)?;
-        if head.uri.query().is_some_and(|query| !query.is_empty()) {
-            return Err(Refusal::invalid("query", "a write takes no parameters"));
+        let has_parameters = head.uri.query().is_some_and(|query| !query.is_empty());
+        if has_parameters && !routes::takes_parameters(&head.method, head.uri.path()) {
+            return Err(Refusal::invalid("query", "this write takes no parameters"));
         }
         Freshness { is_stale_enough: false, min_revision: None }
     } else {
@@ -128,7 +129,8 @@ async fn prepare(app: &App, request: Request, place: Place) -> Result<Exchange, 
     };
     let body = body::read(&head.headers, body, &app.options).await?;
     if is_write {
-        let key = idempotency::request_key(&head.headers, &head.method, head.uri.path(), &body)?;
+        let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let key = idempotency::request_key(&head.headers, &head.method, target, &body)?;
         head.extensions.insert(Key(key));
     }
     let timeout = app.options.request_timeout + routes::longest_wait(&head.method, head.uri.path());

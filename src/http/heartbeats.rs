@@ -10,16 +10,20 @@ use super::extract::{JsonBody, Key, PathParameters, QueryParameters};
 use super::refusal::Refusal;
 use super::{App, answers, requests};
 use crate::api::task_managers::{
-    AssignedAllocations, Confirm, Confirmed, Heartbeat, HeartbeatAnswer, LONG_POLL_WAIT_MS_MAX,
+    AssignedAllocations, Confirm, Confirmed, FailedAllocation, FailureCause, Heartbeat, HeartbeatAnswer,
+    LONG_POLL_WAIT_MS_MAX,
 };
 use crate::api::units::DurationText;
-use crate::domain::{Command, Generation, Rejection, Reply, Revision, TaskManagerId, limits};
+use crate::domain::{
+    self, Command, FailedWork, Generation, Rejection, Reply, Revision, TaskManagerId, limits,
+};
 use crate::leader::{self, Intent};
 
 /// A TaskManager is alive.
 ///
 /// Answered only by a leader that has proved its leadership after the heartbeat arrived. 404 `unknown_task_manager` or
-/// 409 `stale_epoch`: register again.
+/// 409 `stale_epoch`: register again. A TaskManager that says what it holds is told the whole list if it holds more, and
+/// what it had confirmed and leaves out of two heartbeats in a row is released with reason `not_held` and placed elsewhere.
 #[utoipa::path(post, path = "/v1/task-managers/{id}/heartbeat", tag = "TaskManagers", request_body = Heartbeat,
     params(("id" = String, Path, description = "The TaskManager")),
     responses((status = 200, body = HeartbeatAnswer)))]
@@ -29,9 +33,14 @@ pub(super) async fn heartbeat_task_manager(
     JsonBody(request): JsonBody<Heartbeat>,
 ) -> Result<Answer<HeartbeatAnswer>, Refusal> {
     let id: TaskManagerId = path.get("id")?;
-    let held = request.held.map_or(0, |held| held.len());
+    let held = request.held.as_ref().map_or(0, Vec::len);
     requests::check_count("held", held, limits::ALLOCATIONS_PER_REQUEST_MAX)?;
-    let heartbeat = leader::Heartbeat { id, epoch: request.epoch, generation: request.generation };
+    let heartbeat = leader::Heartbeat {
+        id,
+        epoch: request.epoch,
+        generation: request.generation,
+        held: request.held.map(|held| held.into_iter().collect()),
+    };
     let answer = app.services.leader.heartbeat(heartbeat).await?;
     let body = HeartbeatAnswer {
         generation: answer.generation,
@@ -98,7 +107,7 @@ fn assigned(app: &App, id: &TaskManagerId) -> Result<Answer<AssignedAllocations>
     Ok(Answer::read(state.revision(), body))
 }
 
-/// A TaskManager says what it has started and what it could not start. A failed one is released and placed elsewhere.
+/// A TaskManager says what it has started and what it does not run. A failed one is released and placed elsewhere.
 #[utoipa::path(post, path = "/v1/task-managers/{id}/confirm", tag = "TaskManagers", request_body = Confirm,
     params(("id" = String, Path, description = "The TaskManager")), responses((status = 200, body = Confirmed)))]
 pub(super) async fn confirm_allocations(
@@ -110,12 +119,11 @@ pub(super) async fn confirm_allocations(
     let id: TaskManagerId = path.get("id")?;
     let named = request.allocation_ids.len() + request.failed.len();
     requests::check_count("allocation_ids", named, limits::ALLOCATIONS_PER_REQUEST_MAX)?;
-    let failed = request.failed.into_iter().map(|failed| (failed.allocation_id, Arc::from(failed.reason)));
-    let command = Command::Confirm {
+    let command = Command::Report {
         id,
         epoch: request.epoch,
         started: request.allocation_ids,
-        failed: failed.collect(),
+        failed: request.failed.into_iter().map(failed_work).collect(),
     };
     let written = app.submit(key, Intent::Command(command)).await?;
     let Reply::Confirmed { active, failed, unknown } = written.reply else {
@@ -123,4 +131,13 @@ pub(super) async fn confirm_allocations(
     };
     let revision: Revision = written.revision;
     Ok(Answer::written(revision, written.replayed, Confirmed { active, failed, unknown, revision }))
+}
+
+fn failed_work(failed: FailedAllocation) -> FailedWork {
+    let cause = match failed.cause {
+        FailureCause::StartFailed => domain::FailureCause::StartFailed,
+        FailureCause::LeaseExpired => domain::FailureCause::LeaseExpired,
+        FailureCause::Leaving => domain::FailureCause::Leaving,
+    };
+    FailedWork { allocation: failed.allocation_id, cause, detail: Arc::from(failed.reason) }
 }

@@ -9,7 +9,7 @@ use super::{App, answers, requests};
 use crate::api::requirements::{PutRequirements, RequirementStatus, Requirements};
 use crate::api::resources::Profile;
 use crate::domain::{Job, JobId, RefusalCount, Rejection, Reply, RequirementState, Revision};
-use crate::leader::{self, Intent};
+use crate::leader::Intent;
 
 /// Declares what a job wants: all lines at once, under a version that only grows.
 ///
@@ -54,7 +54,7 @@ fn shown(app: &App, job_id: &JobId) -> Result<(Revision, Requirements), Refusal>
     let state = app.state();
     let unknown = || Refusal::from(&Rejection::UnknownJob(job_id.clone()));
     let job: &Job = state.jobs().get(job_id).ok_or_else(unknown)?;
-    let mut reasons = leader::explain(&state, job_id, app.services.leader.strategies());
+    let mut reasons = app.services.leader.explain(&state, job_id);
     let lines = job.requirements.iter();
     let requirements =
         lines.map(|(name, line)| shown_line(line, &reasons.remove(name).unwrap_or_default())).collect();

@@ -12,7 +12,7 @@ use crate::api::resources::Profile;
 use crate::api::task_managers::{
     Drain, RegisterTaskManager, TaskManager, TaskManagerChanged, TaskManagerRegistered, TaskManagerState,
 };
-use crate::domain::{self, Command, Condition, Name, Rejection, Reply, TaskManagerId};
+use crate::domain::{self, Command, Condition, Epoch, Name, Rejection, Reply, TaskManagerId};
 use crate::leader::Intent;
 
 /// Registers a TaskManager.
@@ -140,16 +140,27 @@ fn shown(
 }
 
 /// Deregisters a TaskManager. What it held is released with reason `task_manager_left`.
+///
+/// A TaskManager that leaves names its `epoch`, so that it never deregisters a successor of the same id: another one than
+/// the current is 409 `stale_epoch`. Without it, as an operator does, whatever is registered goes.
 #[utoipa::path(delete, path = "/v1/task-managers/{id}", tag = "TaskManagers",
-    params(("id" = String, Path, description = "The TaskManager")),
+    params(("id" = String, Path, description = "The TaskManager"),
+        ("epoch" = Option<u64>, Query, description = "Only this registration")),
     responses((status = 200, body = TaskManagerChanged)))]
 pub(super) async fn delete_task_manager(
     State(app): State<App>,
     path: PathParameters,
+    mut query: QueryParameters,
     Key(key): Key,
 ) -> Result<Answer<TaskManagerChanged>, Refusal> {
     let id: TaskManagerId = path.get("id")?;
-    change(&app, key, id.clone(), Command::DeregisterTaskManager { id }).await
+    let epoch = query.take::<u64>("epoch")?.map(Epoch);
+    query.finish()?;
+    let command = match epoch {
+        Some(epoch) => Command::LeaveTaskManager { id: id.clone(), epoch },
+        None => Command::DeregisterTaskManager { id: id.clone() },
+    };
+    change(&app, key, id, command).await
 }
 
 /// No new slots on a TaskManager; what it has stays.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::intent::AllocationRequest;
 use super::intent::{Intent, Submission, SubmitError, WAIT_MAX_MS};
@@ -30,7 +30,7 @@ const YIELD_AFTER: usize = 32;
 /// Decides the rounds of one session.
 pub(super) struct Deciding {
     pub(super) shared: Arc<Shared>,
-    session: Arc<Session>,
+    pub(super) session: Arc<Session>,
     pub(super) speculation: Speculation,
     pub(super) planning: Planning,
     pub(super) waiting: WaitingList,
@@ -64,13 +64,19 @@ impl Deciding {
         lanes.waiting() > 0
             || !self.to_try.is_empty()
             || self.is_fulfilling_due
-            || self.waiting.next_deadline().is_some_and(|deadline| deadline <= self.shared.seams.clock.now())
+            || self.next_date().is_some_and(|date| date <= self.shared.seams.clock.now())
     }
 
-    /// How long until somebody has waited long enough.
-    pub(super) fn until_next_deadline(&self) -> Option<Duration> {
-        let deadline = self.waiting.next_deadline()?;
-        Some(deadline.saturating_duration_since(self.shared.seams.clock.now()))
+    /// When somebody has waited long enough, or may be placed again where work failed to start.
+    fn next_date(&self) -> Option<Instant> {
+        let dates = [self.waiting.next_deadline(), self.session.start_failures().next_date()];
+        dates.into_iter().flatten().min()
+    }
+
+    /// How long until a round has something to look at, whether or not anything arrives.
+    pub(super) fn until_next_date(&self) -> Option<Duration> {
+        let date = self.next_date()?;
+        Some(date.saturating_duration_since(self.shared.seams.clock.now()))
     }
 
     /// Decides one round.
@@ -133,7 +139,8 @@ impl Deciding {
     }
 
     fn answer_plan(&mut self, question: PlanQuestion) {
-        let plan = self.planning.plan(self.speculation.state(), &question.request);
+        let failures = self.session.start_failures();
+        let plan = self.planning.plan(self.speculation.state(), &question.request, failures.avoidance());
         let _ = question.answer.send(Ok(plan));
     }
 
@@ -197,7 +204,7 @@ impl Deciding {
         key: Option<RequestKey>,
         request: AllocationRequest,
         asker: Asker,
-        arrived: std::time::Instant,
+        arrived: Instant,
     ) {
         let priority = self.speculation.state().jobs().get(&request.job).map_or(0, |job| job.priority);
         let place = Place::new(priority, self.arrivals);
@@ -229,7 +236,14 @@ impl Deciding {
 
     /// If the round so far may have made room or raised needs, everybody who wants slots is looked at again.
     fn note_growth(&mut self, draft: &Draft) {
-        if draft.events().iter().any(may_serve_more) {
+        let may_place_again = {
+            let mut failures = self.session.start_failures();
+            let now = self.shared.seams.clock.now();
+            failures.pass_time(now);
+            failures.note(draft.events(), self.speculation.state(), now);
+            failures.take_allowed()
+        };
+        if may_place_again || draft.events().iter().any(may_serve_more) {
             self.is_fulfilling_due = true;
             self.planning.note_growth();
             self.to_try.extend(self.waiting.places());

@@ -3,6 +3,7 @@
 //! What it promises: it exists on every node; without a session it says who leads instead. Everything it accepts is
 //! answered within the submission's deadline, its wait included. Cloning is cheap. What it must not do: decide.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,15 +15,20 @@ use tokio_util::sync::CancellationToken;
 use super::alarms::{Alarm, Alarms};
 use super::duties::Duties;
 use super::fault::LeaderFault;
+use super::held;
 use super::intent::{AllocationRequest, Intent, Submission, SubmitError, WAIT_MAX_MS};
 use super::keeper::{Heartbeat, HeartbeatAnswer};
 use super::lanes::{LaneEnds, Lanes};
+use super::planning;
 use super::queue::{PlanQuestion, Queued, RETRY_AFTER_MS, Work, asker};
 use super::rounds::RoundLoop;
 use super::session::Session;
 use super::shared::{LeaderOptions, LeaderSeams, Shared};
-use crate::domain::{JobId, JobMasterId, Outcome, Rejection, TaskManagerId};
-use crate::scheduler::{Plan, Registry};
+use crate::domain::{
+    AllocationId, Command, JobId, JobMasterId, Outcome, RefusalCount, Rejection, RequirementName, State,
+    TaskManagerId,
+};
+use crate::scheduler::{Avoidance, Plan, Registry};
 
 /// When to try again while writes are refused until further notice.
 const REFUSED_RETRY_AFTER_MS: u64 = 5_000;
@@ -124,14 +130,34 @@ impl Leader {
     pub async fn heartbeat(&self, heartbeat: Heartbeat) -> Result<HeartbeatAnswer, HeartbeatError> {
         let metrics = &self.shared.seams.metrics.leases;
         let arrived = self.shared.seams.clock.now();
+        // Before the barrier, so that no confirmation counts which was on its way when the heartbeat arrived.
+        let left_out = held::left_out(&self.shared.seams.replica.read(), &heartbeat);
         let answer = self
-            .prove_then(async |session: &Session| session.leases.heartbeat(&heartbeat, arrived).await)
+            .prove_then(async |session: &Session| {
+                let answer = session.leases.heartbeat(&heartbeat, arrived).await?;
+                let now = self.shared.seams.clock.now();
+                self.end(&heartbeat, session.leases.not_held(&heartbeat, left_out, arrived, now));
+                Ok(answer)
+            })
             .await;
         match &answer {
             Ok(_) => metrics.heartbeats.inc(),
             Err(_) => metrics.heartbeats_refused.inc(),
         };
         answer
+    }
+
+    /// Has what the sender of `heartbeat` does not hold ended. If that is refused, its next heartbeats say it again.
+    fn end(&self, heartbeat: &Heartbeat, not_held: Vec<AllocationId>) {
+        if not_held.is_empty() {
+            return;
+        }
+        let (id, epoch) = (heartbeat.id.clone(), heartbeat.epoch);
+        tracing::warn!(task_manager = %id, allocations = not_held.len(), "confirmed work is not held any more");
+        let duties = Duties { lane: self.lanes.duties.clone(), clock: self.shared.seams.clock.clone() };
+        tokio::spawn(async move {
+            let _ = duties.submit(Command::EndNotHeld { id, epoch, allocations: not_held }).await;
+        });
     }
 
     /// Takes in the heartbeat of a job's leader, as [`Leader::heartbeat`] does. A caller that names no
@@ -173,6 +199,16 @@ impl Leader {
         let mut session = self.shared.session.subscribe();
         // The sender lives as long as this handle.
         let _ = session.wait_for(Option::is_some).await;
+    }
+
+    /// Why the declared lines of `job` that lack slots in `state` lack them, per line. What is avoided because work
+    /// failed to start there a moment ago only the node that leads knows; elsewhere it seems to have room.
+    pub fn explain(&self, state: &State, job: &JobId) -> BTreeMap<RequirementName, Vec<RefusalCount>> {
+        let strategies = &self.shared.seams.strategies;
+        match self.shared.session() {
+            Ok(session) => planning::explain(state, job, strategies, session.start_failures().avoidance()),
+            Err(_) => planning::explain(state, job, strategies, &Avoidance::default()),
+        }
     }
 
     /// How placements are chosen, for explanations.

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::held::{self, Suspicions};
 use super::leases::{Leases, Renewal};
 use crate::domain::{
-    Epoch, Event, Generation, Grant, Job, JobId, JobMasterId, Rejection, Revision, Settings, State,
-    TaskManager, TaskManagerId,
+    AllocationId, Epoch, Event, Generation, Grant, Job, JobId, JobMasterId, Rejection, Revision, Settings,
+    State, TaskManager, TaskManagerId,
 };
 use crate::replica::Replica;
 
@@ -27,6 +28,8 @@ pub struct Heartbeat {
     pub epoch: Epoch,
     /// The last version of its allocations that it has seen.
     pub generation: Generation,
+    /// What it holds, if it says so.
+    pub held: Option<BTreeSet<AllocationId>>,
 }
 
 /// What a TaskManager is told.
@@ -36,7 +39,7 @@ pub struct HeartbeatAnswer {
     pub generation: Generation,
     /// How long it may go on without another answer, counted from when it sent the heartbeat.
     pub deadline_ms: u64,
-    /// What it should hold, if that changed since the generation that it named.
+    /// What it should hold, if that changed since the generation that it named, or if it holds more.
     pub allocations: Option<Vec<Grant>>,
     /// The revision of the answer.
     pub revision: Revision,
@@ -86,6 +89,7 @@ pub(super) struct Held {
 pub(super) struct LeaseKeeper {
     replica: Replica,
     held: Mutex<Held>,
+    suspicions: Mutex<Suspicions>,
     /// Notified when a verdict became known.
     verdict_known: Notify,
 }
@@ -115,11 +119,26 @@ impl LeaseKeeper {
                 held.jobs.start(id, job.epoch, now + lease + grace);
             }
         }
-        Self { replica, held: Mutex::new(held), verdict_known: Notify::new() }
+        Self { replica, held: Mutex::new(held), suspicions: Mutex::default(), verdict_known: Notify::new() }
     }
 
     pub(super) fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn suspicions(&self) -> MutexGuard<'_, Suspicions> {
+        self.suspicions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is not held after all, now that a heartbeat which left it out is answered; as `Suspicions::note`.
+    pub(super) fn not_held(
+        &self,
+        heartbeat: &Heartbeat,
+        left_out: BTreeSet<AllocationId>,
+        arrived: Instant,
+        now: Instant,
+    ) -> Vec<AllocationId> {
+        self.suspicions().note(heartbeat, left_out, arrived, now)
     }
 
     /// Takes over what a round changed, after it was applied.
@@ -130,6 +149,7 @@ impl LeaseKeeper {
         let mut held = self.held();
         let state = self.replica.read();
         for id in &touched.task_managers {
+            self.suspicions().forget(id);
             match state.task_managers().get(id).filter(|task_manager| !task_manager.is_lost()) {
                 Some(present) => held.task_managers.start(id, present.epoch, now + timeout(state.settings())),
                 None => held.task_managers.end(id),
@@ -214,8 +234,9 @@ impl LeaseKeeper {
             Renewal::Renewed => Ok(Some(HeartbeatAnswer {
                 generation: task_manager.generation,
                 deadline_ms: state.settings().heartbeat_timeout_ms,
-                allocations: (task_manager.generation != heartbeat.generation)
-                    .then(|| state.assigned(&heartbeat.id)),
+                allocations: (task_manager.generation != heartbeat.generation
+                    || held::holds_too_much(&state, heartbeat))
+                .then(|| state.assigned(&heartbeat.id)),
                 revision: state.revision(),
             })),
         }

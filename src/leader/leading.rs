@@ -82,7 +82,7 @@ impl Leading {
             if let Err(end) = self.propose_rounds(lanes).await {
                 return end;
             }
-            let (has_slot, until_deadline) = (self.has_slot(), self.deciding.until_next_deadline());
+            let (has_slot, until_date) = (self.has_slot(), self.deciding.until_next_date());
             let wake = tokio::select! {
                 biased;
                 () = stop.cancelled() => Wake::Over(SessionEnd::Stopping),
@@ -93,7 +93,7 @@ impl Leading {
                 Some(result) = self.results.next() => Wake::Settled(result),
                 proved = wait_for(&mut proof) => Wake::Proved(proved),
                 _ = ticks.tick() => Wake::Tick,
-                () = sleep(until_deadline), if has_slot => Wake::Arrival,
+                () = sleep(until_date), if has_slot => Wake::Arrival,
                 () = lanes.arrival(), if has_slot => Wake::Arrival,
             };
             if let Err(end) = self.wake(wake, &mut proof) {

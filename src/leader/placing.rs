@@ -71,7 +71,11 @@ impl Deciding {
         }
         self.planning.begin_fulfilling();
         while draft.is_roomy() {
-            let Some(fulfil) = self.planning.next_fulfil(self.speculation.state()) else { break };
+            let next = {
+                let failures = self.session.start_failures();
+                self.planning.next_fulfil(self.speculation.state(), failures.avoidance())
+            };
+            let Some(fulfil) = next else { break };
             let command = Command::Fulfil(fulfil);
             let measured = self.speculation.measure(draft, KeyedCommand { key: None, command });
             note_refusal(&self.speculation.decide(draft, measured, Vec::new()));
@@ -89,7 +93,11 @@ impl Deciding {
             return Tried::Done;
         }
         let state = self.speculation.state();
-        let plan = match self.planning.plan(state, &waiting.request) {
+        let plan = {
+            let failures = self.session.start_failures();
+            self.planning.plan(state, &waiting.request, failures.avoidance())
+        };
+        let plan = match plan {
             Ok(plan) => plan,
             // What the request itself is wrong about needs no log; what the state says of it does.
             Err(rejection @ Rejection::InvalidCommand { .. }) => {

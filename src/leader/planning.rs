@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::intent::AllocationRequest;
 use crate::domain::{Allocate, Fulfil, JobId, RefusalCount, Rejection, RequirementName, State};
-use crate::scheduler::{self, Plan, Planner, Registry, RequirementWalk, WalkBudget};
+use crate::scheduler::{self, Avoidance, Plan, Planner, Registry, RequirementWalk, WalkBudget};
 
 /// Slots that one round gives to declarations at most, and lines that it looks at; the next round goes on.
 const WALK_BUDGET: WalkBudget = WalkBudget { slots: 512, lines: 512 };
@@ -26,8 +26,13 @@ impl Planning {
     }
 
     /// Where the slots of `request` would go now.
-    pub(super) fn plan(&mut self, state: &State, request: &AllocationRequest) -> Result<Plan, Rejection> {
-        self.planner.plan(state, &request.to_plan())
+    pub(super) fn plan(
+        &mut self,
+        state: &State,
+        request: &AllocationRequest,
+        avoidance: &Avoidance,
+    ) -> Result<Plan, Rejection> {
+        self.planner.plan(state, &request.to_plan(), avoidance)
     }
 
     /// Says that declarations may be served that could not be before.
@@ -41,8 +46,8 @@ impl Planning {
     }
 
     /// The next grant to a declaration. It must be applied to the copy before the next one is asked for.
-    pub(super) fn next_fulfil(&mut self, state: &State) -> Option<Fulfil> {
-        self.walk.next(state, self.planner.registry())
+    pub(super) fn next_fulfil(&mut self, state: &State, avoidance: &Avoidance) -> Option<Fulfil> {
+        self.walk.next(state, self.planner.registry(), avoidance)
     }
 
     /// Whether every line has been looked at since the last change.
@@ -92,15 +97,18 @@ pub(super) fn highest_pending_priority(state: &State) -> Option<i32> {
 }
 
 /// Why the declared lines of `job` that lack slots lack them: per line, counted over the TaskManagers that were looked
-/// at. Lines that lack nothing are left out. Works on any replica's state.
-pub fn explain(
+/// at. Lines that lack nothing are left out. Works on any replica's state; only a serving leader knows what to avoid.
+pub(super) fn explain(
     state: &State,
     job: &JobId,
     strategies: &Registry,
+    avoidance: &Avoidance,
 ) -> BTreeMap<RequirementName, Vec<RefusalCount>> {
     let Some(declared) = state.jobs().get(job) else { return BTreeMap::new() };
     let lacking = declared.requirements.iter().filter(|(_, line)| line.pending() > 0);
     lacking
-        .map(|(name, _)| (name.clone(), scheduler::explain_requirement(state, strategies, job, name)))
+        .map(|(name, _)| {
+            (name.clone(), scheduler::explain_requirement(state, strategies, avoidance, job, name))
+        })
         .collect()
 }

@@ -4,7 +4,7 @@
 //! after its `Begin` record is applied here, on a copy of exactly that state. What it must not do: plan or decide
 //! (`leading.rs` does, within a session).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -188,6 +188,7 @@ async fn try_open(shared: &Shared, term: u64) -> Result<(Arc<Session>, State), O
         term,
         leases,
         barriers: Barriers::start(shared.seams.log.clone(), shared.options.barrier_spacing, end.clone()),
+        start_failures: Mutex::default(),
         end,
     };
     Ok((Arc::new(session), state))

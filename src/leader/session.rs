@@ -3,13 +3,14 @@
 //! What it promises: everything that only a leader does hangs on [`Session::end`], which is final: a session that ended
 //! never goes on, also in the same term. What it must not do: outlive the round loop that opened it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::barriers::Barriers;
 use super::keeper::LeaseKeeper;
+use super::start_failures::StartFailures;
 use crate::clock::Clock;
 use crate::domain::SessionNumber;
 
@@ -24,8 +25,16 @@ pub(super) struct Session {
     pub(super) term: u64,
     pub(super) leases: LeaseKeeper,
     pub(super) barriers: Barriers,
+    pub(super) start_failures: Mutex<StartFailures>,
     /// Cancelled when the session is over.
     pub(super) end: CancellationToken,
+}
+
+impl Session {
+    /// Where work failed to start in this session.
+    pub(super) fn start_failures(&self) -> MutexGuard<'_, StartFailures> {
+        self.start_failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why a session ended.

@@ -3,7 +3,7 @@
 //! What it promises: every known TaskManager is counted once, so the counts add up; the cost depends on the number of
 //! groups, and of sets of labels if the request asks for labels, not on the number of TaskManagers. Of several reasons
 //! the first in this order counts: lost, not accepting, a constraint, too small, no free slot, not enough free, spread,
-//! queue, not enough in all. What it must not do: decide.
+//! start failures, queue, not enough in all. What it must not do: decide.
 
 use std::collections::BTreeMap;
 
@@ -34,8 +34,10 @@ pub(super) fn reasons(trial: &Trial<'_>, is_given_up: bool) -> Vec<RefusalCount>
 
 /// Accepting TaskManagers that can not be judged by their group.
 fn individuals<'t>(trial: &'t Trial<'_>) -> impl Iterator<Item = (&'t TaskManagerId, &'t Seat)> {
-    let named = trial.need.only().filter(|id| !trial.touched.contains_key(*id));
-    let ids = trial.touched.keys().chain(named);
+    let named =
+        trial.need.only().filter(|id| !trial.touched.contains_key(*id) && !trial.avoided.contains(id));
+    // What is avoided was never given a slot.
+    let ids = trial.touched.keys().chain(named).chain(trial.avoided.iter());
     ids.filter_map(|id| Some((id, trial.capacity.seat(id)?)))
         .filter(|(_, seat)| seat.standing == Standing::Active)
 }
@@ -74,6 +76,11 @@ fn of_task_manager(trial: &Trial<'_>, id: &TaskManagerId, seat: &Seat, is_given_
             if taken.is_some() && is_given_up =>
         {
             RefusalReason::NotEnoughInAll
+        }
+        RefusalReason::QueueMaximum | RefusalReason::QueueStopped | RefusalReason::NotEnoughInAll
+            if trial.avoided.contains(id) =>
+        {
+            RefusalReason::StartFailures
         }
         reason => reason,
     }

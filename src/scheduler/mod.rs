@@ -12,6 +12,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types, clippy::iter_over_hash_type, missing_docs)]
 #![cfg_attr(not(test), deny(clippy::unwrap_used))]
 
+mod avoidance;
 mod explain;
 mod need;
 mod planner;
@@ -22,6 +23,7 @@ mod strategies;
 mod strategy;
 mod trial;
 
+pub use avoidance::Avoidance;
 pub use planner::{Planner, plan_allocation};
 pub use registry::Registry;
 pub use request::{AllocationRequest, Plan};

@@ -11,6 +11,7 @@ use crate::domain::{
     ResourceLimit, ResourceProfile, SessionNumber, State, TaskManagerId,
 };
 
+use super::avoidance::Avoidance;
 use super::explain;
 use super::need::Need;
 use super::registry::Registry;
@@ -27,11 +28,11 @@ const REFUSALS_MAX: usize = 16;
 pub struct Planner {
     registry: Registry,
     refusals: VecDeque<Refusal>,
-    /// Of which session and which change of the index the refusals are.
-    as_of: (SessionNumber, u64),
+    /// Of which session and which change of the index and of the avoidance the refusals are.
+    as_of: (SessionNumber, u64, u64),
 }
 
-/// A request that could not be met, apart from the job, which only matters to spreading.
+/// A request that could not be met, apart from the job, which only matters to spreading and to what it avoids.
 #[derive(Debug, Clone)]
 struct Refusal {
     queue: (QueueName, ResourceLimit, QueuePhase),
@@ -58,9 +59,17 @@ impl Planner {
     ///
     /// # Errors
     /// As [`plan_allocation`].
-    pub fn plan(&mut self, state: &State, request: &AllocationRequest) -> Result<Plan, Rejection> {
+    pub fn plan(
+        &mut self,
+        state: &State,
+        request: &AllocationRequest,
+        avoidance: &Avoidance,
+    ) -> Result<Plan, Rejection> {
         let subject = Subject::of(state, request, &self.registry)?;
-        let as_of = (state.session(), state.indexes().capacity().changes());
+        if avoidance.by(&request.job).is_some() {
+            return Ok(subject.plan(state, request, avoidance));
+        }
+        let as_of = (state.session(), state.indexes().capacity().changes(), avoidance.changes());
         if self.as_of != as_of {
             self.refusals.clear();
             self.as_of = as_of;
@@ -68,7 +77,7 @@ impl Planner {
         if let Some(refusal) = self.refusals.iter().find(|refusal| refusal.covers(&subject, request)) {
             return Ok(refusal.plan.clone());
         }
-        let plan = subject.plan(state, request);
+        let plan = subject.plan(state, request, avoidance);
         let is_spread =
             request.rules.constraints.iter().any(|rule| matches!(rule, Constraint::SpreadBy { .. }));
         if plan.placements.is_empty() && !is_spread {
@@ -106,7 +115,7 @@ impl Refusal {
     }
 }
 
-/// Plans `request` against `state` as it is.
+/// Plans `request` against `state` as it is, away from what `avoidance` names.
 ///
 /// # Errors
 /// `UnknownJob`, `UnknownQueue`, or `InvalidCommand` for a strategy that is not known. That there are not enough slots is
@@ -115,8 +124,9 @@ pub fn plan_allocation(
     state: &State,
     request: &AllocationRequest,
     registry: &Registry,
+    avoidance: &Avoidance,
 ) -> Result<Plan, Rejection> {
-    Ok(Subject::of(state, request, registry)?.plan(state, request))
+    Ok(Subject::of(state, request, registry)?.plan(state, request, avoidance))
 }
 
 /// Whom a request is about, and who decides it.
@@ -136,9 +146,9 @@ impl<'a> Subject<'a> {
         Ok(Self { job, queue, strategy })
     }
 
-    fn plan(&self, state: &State, request: &AllocationRequest) -> Plan {
+    fn plan(&self, state: &State, request: &AllocationRequest, avoidance: &Avoidance) -> Plan {
         let need = Need::new(request.profile.as_ref(), &request.rules, state, self.job.allocations.iter());
-        let trial = Trial::new(state, need, self.queue);
+        let trial = Trial::new(state, need, self.queue, avoidance.of(&request.job));
         plan(trial, self.strategy, request.slots, request.mode, state)
     }
 }

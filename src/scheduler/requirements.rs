@@ -11,10 +11,11 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use crate::domain::{
-    AllocationMode, Fulfil, Job, JobId, PendingLine, RefusalCount, RequirementName, RequirementState,
+    AllocationMode, Fulfil, JobId, PendingLine, RefusalCount, RequirementName, RequirementState,
     ResourceProfile, SessionNumber, State,
 };
 
+use super::avoidance::Avoidance;
 use super::need::Need;
 use super::planner::plan;
 use super::registry::Registry;
@@ -82,7 +83,8 @@ impl RequirementWalk {
 
     /// The next line that can be served, with where; `None` at the end of the budget or of the lines. Apply it to
     /// `state` before asking again.
-    pub fn next(&mut self, state: &State, registry: &Registry) -> Option<Fulfil> {
+    pub fn next(&mut self, state: &State, registry: &Registry, avoidance: &Avoidance) -> Option<Fulfil> {
+        let by = Judgement { registry, avoidance };
         self.hopeless.keep_up(state);
         if state.indexes().capacity().open().is_empty() {
             // Nothing can be served before something changes, and then the walk begins at the top.
@@ -91,7 +93,7 @@ impl RequirementWalk {
         while !self.is_finished && self.slots_left > 0 && self.lines_left > 0 {
             let Some(line) = self.step(state) else { continue };
             self.lines_left -= 1;
-            if let Some(fulfil) = self.serve(state, registry, &line) {
+            if let Some(fulfil) = self.serve(state, by, &line) {
                 let given = u32::try_from(fulfil.placements.len()).unwrap_or(u32::MAX);
                 self.slots_left = self.slots_left.saturating_sub(given);
                 return Some(fulfil);
@@ -138,7 +140,7 @@ impl RequirementWalk {
         self.has_changed = false;
     }
 
-    fn serve(&mut self, state: &State, registry: &Registry, line: &PendingLine) -> Option<Fulfil> {
+    fn serve(&mut self, state: &State, by: Judgement<'_>, line: &PendingLine) -> Option<Fulfil> {
         let job = state.jobs().get(&line.job)?;
         let requirement = job.requirements.get(&line.requirement)?;
         let (phase, slots) = Self::lacks(requirement)?;
@@ -153,7 +155,7 @@ impl RequirementWalk {
         if self.hopeless.has(wanted, least) {
             return None;
         }
-        let plan = plan_line(state, registry, job, requirement, slots)?;
+        let plan = plan_line(state, by, &line.job, requirement, slots)?;
         if plan.placements.is_empty() {
             self.hopeless.note(state, wanted, least);
             return None;
@@ -178,10 +180,17 @@ impl RequirementWalk {
     }
 }
 
+/// Who chooses a place, and where nobody is placed.
+#[derive(Clone, Copy)]
+struct Judgement<'a> {
+    registry: &'a Registry,
+    avoidance: &'a Avoidance,
+}
+
 fn plan_line(
     state: &State,
-    registry: &Registry,
-    job: &Job,
+    by: Judgement<'_>,
+    job: &JobId,
     line: &RequirementState,
     slots: u32,
 ) -> Option<Plan> {
@@ -190,11 +199,11 @@ fn plan_line(
         Phase::Minimum => AllocationMode::AllOrNothing,
         Phase::Growth => AllocationMode::BestEffort,
     };
-    let queue = state.queues().get(&job.queue)?;
+    let queue = state.queues().get(&state.jobs().get(job)?.queue)?;
     let rules = &line.requirement.rules;
-    let strategy = registry.standing(rules.strategy.as_ref(), state.settings());
+    let strategy = by.registry.standing(rules.strategy.as_ref(), state.settings());
     let need = Need::new(line.requirement.profile.as_ref(), rules, state, line.granted.iter());
-    Some(plan(Trial::new(state, need, queue), strategy, slots, mode, state))
+    Some(plan(Trial::new(state, need, queue, by.avoidance.of(job)), strategy, slots, mode, state))
 }
 
 /// Why a declared line gets no slot more now: what its next plan would say of its minimum, or of one slot more. Empty if
@@ -202,15 +211,16 @@ fn plan_line(
 pub fn explain_requirement(
     state: &State,
     registry: &Registry,
+    avoidance: &Avoidance,
     job: &JobId,
     requirement: &RequirementName,
 ) -> Vec<RefusalCount> {
+    let by = Judgement { registry, avoidance };
     let reasons = || {
-        let job = state.jobs().get(job)?;
-        let line = job.requirements.get(requirement)?;
+        let line = state.jobs().get(job)?.requirements.get(requirement)?;
         let (phase, slots) = RequirementWalk::lacks(line)?;
         let slots = if phase == Phase::Minimum { slots } else { 1 };
-        Some(plan_line(state, registry, job, line, slots)?.reasons)
+        Some(plan_line(state, by, job, line, slots)?.reasons)
     };
     reasons().unwrap_or_default()
 }

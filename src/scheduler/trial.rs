@@ -8,9 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::capacity::{Capacity, Group, Groups, Shape, Shared};
+use crate::domain::capacity::{Capacity, Group, Groups, Shape, Shared, Standing};
 use crate::domain::{Labels, Queue, QueuePhase, RefusalReason, State, TaskManagerId, Usage, check};
 
+use super::avoidance::Avoided;
 use super::need::Need;
 use super::strategy::Candidate;
 
@@ -27,6 +28,8 @@ pub(super) struct Place {
 pub struct Trial<'a> {
     pub(super) capacity: &'a Capacity,
     pub(super) need: Need<'a>,
+    /// Where nothing is to be placed, whatever the room.
+    pub(super) avoided: Avoided<'a>,
     queue: &'a Queue,
     /// What the queue is charged with, this request's slots included.
     charged: Usage,
@@ -47,11 +50,12 @@ pub struct Trial<'a> {
 }
 
 impl<'a> Trial<'a> {
-    /// A trial of `need`, charged to `queue`.
-    pub(super) fn new(state: &'a State, need: Need<'a>, queue: &'a Queue) -> Self {
+    /// A trial of `need`, charged to `queue`, that places nothing on `avoided`.
+    pub(super) fn new(state: &'a State, need: Need<'a>, queue: &'a Queue, avoided: Avoided<'a>) -> Self {
         Self {
             capacity: state.indexes().capacity(),
             need,
+            avoided,
             queue,
             charged: queue.used.clone(),
             queue_refusal: None,
@@ -88,9 +92,20 @@ impl<'a> Trial<'a> {
     /// forbid some.
     pub(super) fn slots_possible(&self, enough: u32) -> u32 {
         if let Some(only) = self.need.only() {
-            let seat = self.capacity.seat(only).filter(|seat| self.need.holds(only, &seat.labels));
-            return seat.map_or(0, |seat| seat.shape.slots_possible(self.need.wanted));
+            return if self.avoided.contains(only) { 0 } else { self.slots_possible_on(only) };
         }
+        let avoided = self.avoided.iter().map(|id| self.slots_possible_on(id)).fold(0, u32::saturating_add);
+        self.slots_possible_anywhere(enough.saturating_add(avoided)).saturating_sub(avoided)
+    }
+
+    fn slots_possible_on(&self, id: &TaskManagerId) -> u32 {
+        let seat = self.capacity.seat(id).filter(|seat| seat.standing == Standing::Active);
+        let seat =
+            seat.filter(|seat| self.need.holds(id, &seat.labels) && self.need.spread_allows(&seat.labels));
+        seat.map_or(0, |seat| seat.shape.slots_possible(self.need.wanted))
+    }
+
+    fn slots_possible_anywhere(&self, enough: u32) -> u32 {
         if !self.need.asks_for_labels() {
             return self.capacity.slots_possible(self.need.wanted, enough);
         }
@@ -127,7 +142,7 @@ impl<'a> Trial<'a> {
         let Some(seat) = self.capacity.seat(id) else { return 0 };
         let is_open =
             self.capacity.open().get(&seat.shape).is_some_and(|group| group.holds(&seat.labels, id));
-        if !is_open || !self.need.holds(id, &seat.labels) {
+        if !is_open || self.avoided.contains(id) || !self.need.holds(id, &seat.labels) {
             return 0;
         }
         let mut given = 0;
@@ -219,7 +234,7 @@ impl<'a> Trial<'a> {
         let from = self.passed.get(shape);
         group.members_from(from).filter(|(labels, _)| self.is_candidate(labels)).find_map(|(labels, ids)| {
             let mut ids = ids.into_iter();
-            let id = ids.find(|id| !self.touched.contains_key(*id))?;
+            let id = ids.find(|id| !self.touched.contains_key(*id) && !self.avoided.contains(id))?;
             Some(Candidate::new(id, shape, labels))
         })
     }

@@ -6,20 +6,57 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
-use slotkeeper::agent::{Agent, AgentEnd, AgentStartError};
+use slotkeeper::agent::{Agent, AgentEnd, AgentStartError, AgentState};
 
 use crate::stage::{Mood, Stage, TASK_MANAGER, allocation, until};
 
+const DEREGISTERS: &str = "DELETE /v1/task-managers/tm-1";
+
 #[tokio::test]
-async fn a_leaving_agent_deregisters_and_stops_its_work() {
+async fn a_leaving_agent_stops_its_work_and_deregisters_its_own_registration() {
     let stage = Stage::with(vec![allocation(1, 0)]).await;
     let agent = stage.settled_agent().await;
     assert_eq!(agent.leave().await, AgentEnd::Left);
-    assert_eq!(stage.server.count(&format!("DELETE /v1/task-managers/{TASK_MANAGER}")), 1);
+    let left: Vec<_> = stage.server.asked().into_iter().filter(|asked| asked.line() == DEREGISTERS).collect();
+    assert_eq!(left.len(), 1);
+    assert!(left[0].query.starts_with("epoch=1"), "{}", left[0].query);
     assert_eq!(stage.hooks.calls(), ["start 1", "stop 1 leaving", "stopped 1"]);
     let heartbeats = stage.heartbeats();
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!((stage.heartbeats(), stage.registrations()), (heartbeats, 1), "nothing talks any more");
+}
+
+#[tokio::test]
+async fn a_leaving_agent_keeps_its_registration_until_its_work_has_stopped() {
+    let stage = Stage::with(vec![allocation(1, 0), allocation(2, 1)]).await;
+    let agent = stage.settled_agent().await;
+    stage.hooks.fail_stop(1, true);
+    let leaving = tokio::spawn(agent.leave());
+    until("the other one is given back", || stage.failure(2).is_some()).await;
+    assert_eq!(stage.failure(2).unwrap(), "the TaskManager is leaving");
+    stage.more_heartbeats(2).await;
+    assert_eq!(stage.server.count(DEREGISTERS), 0, "its work still runs");
+    stage.assign(vec![allocation(1, 0), allocation(3, 1)]);
+    until("what is granted late is given back", || stage.failure(3).is_some()).await;
+    assert!(!stage.hooks.has("start 3") && stage.failure(1).is_none());
+    stage.hooks.fail_stop(1, false);
+    assert_eq!(leaving.await.unwrap(), AgentEnd::Left);
+    assert_eq!(stage.server.count(DEREGISTERS), 1);
+}
+
+#[tokio::test]
+async fn a_leaving_agent_whose_registration_is_gone_does_not_register_again() {
+    let stage = Stage::with(vec![allocation(1, 0)]).await;
+    let agent = stage.settled_agent().await;
+    stage.hooks.fail_stop(1, true);
+    let view = agent.watch();
+    let leaving = tokio::spawn(agent.leave());
+    until("it is leaving", || view.borrow().state == AgentState::Leaving).await;
+    stage.change(|script| script.mood = Mood::Disowning(409, "stale_epoch"));
+    until("it knows", || view.borrow().epoch.is_none()).await;
+    stage.hooks.fail_stop(1, false);
+    assert_eq!(leaving.await.unwrap(), AgentEnd::Left);
+    assert_eq!((stage.registrations(), stage.server.count(DEREGISTERS)), (1, 0));
 }
 
 #[tokio::test]
@@ -39,8 +76,12 @@ async fn work_that_can_not_be_stopped_in_time_is_counted() {
     let clock = stage.clock.clone();
     let leaving = tokio::spawn(agent.leave());
     until("the other one is stopped", || stage.hooks.has("stopped 2")).await;
-    clock.advance(Duration::from_secs(30));
+    clock.advance(Duration::from_millis(29_999));
+    stage.more_heartbeats(1).await;
+    assert_eq!(stage.server.count(DEREGISTERS), 0, "there is time left");
+    clock.advance(Duration::from_millis(1));
     assert_eq!(leaving.await.unwrap(), AgentEnd::WorkRemains { slots: 1 });
+    assert_eq!(stage.server.count(DEREGISTERS), 1, "the cluster knows all the same");
 }
 
 #[tokio::test]
@@ -49,7 +90,7 @@ async fn an_abandoned_agent_tells_nobody_as_if_it_had_died() {
     drop(stage.settled_agent().await);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(stage.hooks.calls(), ["start 1"]);
-    assert_eq!(stage.server.count(&format!("DELETE /v1/task-managers/{TASK_MANAGER}")), 0);
+    assert_eq!(stage.server.count(DEREGISTERS), 0);
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! Registering, and registering again.
 
+use serde_json::json;
 use slotkeeper::agent::{AgentEnd, AgentState};
 
-use crate::stage::{LEASE, Mood, Stage, allocation, running, until};
+use crate::stage::{LEASE, Mood, Stage, allocation, id, running, until};
 
 #[tokio::test]
 async fn a_registration_that_is_gone_is_made_again_with_the_same_session() {
@@ -71,12 +72,14 @@ async fn a_registration_that_can_not_be_valid_ends_the_agent_with_the_reason() {
 }
 
 #[tokio::test]
-async fn what_is_held_is_told_when_it_is_news_and_not_with_every_heartbeat() {
+async fn what_is_held_is_told_with_every_heartbeat() {
     let stage = Stage::with(vec![allocation(1, 0)]).await;
     let _agent = stage.settled_agent().await;
-    stage.more_heartbeats(10).await;
-    let heartbeats: Vec<_> =
-        stage.server.asked().into_iter().filter(|asked| asked.path.ends_with("/heartbeat")).collect();
-    let told = heartbeats.iter().filter(|asked| asked.body.get("held").is_some()).count();
-    assert!((1..=3).contains(&told), "{told} of {} heartbeats", heartbeats.len());
+    stage.more_heartbeats(1).await;
+    let had = stage.heartbeats();
+    stage.more_heartbeats(3).await;
+    let asked = stage.server.asked().into_iter().filter(|asked| asked.path.ends_with("/heartbeat"));
+    for heartbeat in asked.skip(had) {
+        assert_eq!(heartbeat.body["held"], json!([id(1)]));
+    }
 }

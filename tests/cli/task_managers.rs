@@ -50,6 +50,7 @@ async fn each_change_says_what_it_did() {
         (vec!["uncordon", "tm-1"], "POST /v1/task-managers/tm-1/uncordon", "takes new slots again"),
         (vec!["drain", "tm-1"], "POST /v1/task-managers/tm-1/drain", "drains"),
         (vec!["remove", "tm-1", "--yes"], "DELETE /v1/task-managers/tm-1", "is removed"),
+        (vec!["remove", "tm-1", "--epoch", "7", "--yes"], "DELETE /v1/task-managers/tm-1", "is removed"),
         (vec!["delete", "tm-1", "--yes"], "DELETE /v1/task-managers/tm-1", "is removed"),
     ] {
         let server = one(line, Reply::ok(changed())).await;

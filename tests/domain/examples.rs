@@ -92,6 +92,8 @@ pub fn all() -> Vec<Example> {
     add(&mut examples, "RefusalReason", refusal_reasons());
     add(&mut examples, "Condition", conditions());
     add(&mut examples, "EndReason", end_reasons());
+    let causes = [FailureCause::StartFailed, FailureCause::LeaseExpired, FailureCause::Leaving];
+    add(&mut examples, "FailureCause", causes.to_vec());
     add(&mut examples, "JobPhase", vec![JobPhase::Running, finished()]);
     add(&mut examples, "JobEnd", vec![JobEnd::Deleted, JobEnd::LeaseExpired]);
     add(&mut examples, "QueuePhase", vec![QueuePhase::Running, QueuePhase::Stopped]);
@@ -265,6 +267,18 @@ fn commands() -> Vec<Command> {
         Command::PatchSettings(patch()),
         Command::ExpireDue,
         Command::MintNodeId { peer_addr: Arc::from("host:7401"), incarnation: Uuid::from_u128(42) },
+        Command::LeaveTaskManager { id: task_manager("tm"), epoch: Epoch(7) },
+        Command::Report {
+            id: task_manager("tm"),
+            epoch: Epoch(7),
+            started: vec![allocation(1)],
+            failed: vec![FailedWork {
+                allocation: allocation(2),
+                cause: FailureCause::LeaseExpired,
+                detail: Arc::from("its lease ran out"),
+            }],
+        },
+        Command::EndNotHeld { id: task_manager("tm"), epoch: Epoch(7), allocations: vec![allocation(1)] },
     ]
 }
 
@@ -385,6 +399,7 @@ fn refusal_reasons() -> Vec<RefusalReason> {
         QueueMaximum,
         QueueStopped,
         NotEnoughInAll,
+        StartFailures,
     ]
 }
 
@@ -410,6 +425,8 @@ fn end_reasons() -> Vec<EndReason> {
         EndReason::DrainDeadline,
         EndReason::StartFailed(Arc::from("no disk")),
         EndReason::ConfirmTimeout,
+        EndReason::TaskManagerFenced,
+        EndReason::NotHeld,
     ]
 }
 

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use slotkeeper::domain::{
-    Allocate, AllocationId, AllocationMode, Applied, Batch, Command, Constraint, Epoch, Fulfil, KeyedCommand,
-    LabelOperator, LogicalTime, Name, Offer, Placement, PutRequirements, QueuePhase, Record, RequestKey,
-    Requirement, RequirementVersion, ResourceProfile, SessionNumber, SessionStart, SettingsPatch, State,
-    TaskManagerSession,
+    Allocate, AllocationId, AllocationMode, Applied, Batch, Command, Constraint, Epoch, FailedWork,
+    FailureCause, Fulfil, KeyedCommand, LabelOperator, LogicalTime, Name, Offer, Placement, PutRequirements,
+    QueuePhase, Record, RequestKey, Requirement, RequirementVersion, ResourceProfile, SessionNumber,
+    SessionStart, SettingsPatch, State, TaskManagerSession,
 };
 use uuid::Uuid;
 
@@ -171,14 +171,16 @@ impl Player {
         let id = task_manager(&task_manager_name(choice.who));
         match choice.kind {
             0..=19 => register_choice(choice),
-            20..=21 => Command::DeregisterTaskManager { id },
+            20 => Command::DeregisterTaskManager { id },
+            21 => Command::LeaveTaskManager { epoch: self.epoch(choice), id },
             22..=26 => Command::ExpireTaskManager { epoch: self.epoch(choice), id },
             27..=30 => Command::Cordon { id },
             31..=39 => Command::Uncordon { id },
             40..=44 => {
                 Command::Drain { id, deadline_ms: (choice.what > 80).then_some(u64::from(choice.what) * 20) }
             }
-            45..=69 => self.confirm_choice(choice),
+            45..=64 => self.confirm_choice(choice),
+            65..=69 => self.not_held_choice(choice),
             70..=89 => put_job_choice(choice),
             90..=93 => Command::DeleteJob { id: job(&job_name(choice.who)) },
             94..=96 => Command::ExpireJob { id: job(&job_name(choice.who)), epoch: self.job_epoch(choice) },
@@ -244,7 +246,24 @@ impl Player {
         }
         started
             .extend(choice.places.iter().filter(|place| **place > 240).map(|place| self.allocation(*place)));
-        Command::Confirm { id, epoch: self.epoch(choice), started, failed }
+        let epoch = self.epoch(choice);
+        if choice.what < 100 {
+            return Command::Confirm { id, epoch, started, failed };
+        }
+        let causes = [FailureCause::StartFailed, FailureCause::LeaseExpired, FailureCause::Leaving];
+        let cause = causes[usize::from(choice.what % 3)];
+        let failed =
+            failed.into_iter().map(|(allocation, detail)| FailedWork { allocation, cause, detail }).collect();
+        Command::Report { id, epoch, started, failed }
+    }
+
+    fn not_held_choice(&self, choice: &Choice) -> Command {
+        let id = task_manager(&task_manager_name(choice.who));
+        let held = self.played.state.assigned(&id);
+        let mut allocations: Vec<_> = held.iter().map(|grant| grant.id).take(choice.places.len()).collect();
+        allocations
+            .extend(choice.places.iter().filter(|place| **place > 200).map(|place| self.allocation(*place)));
+        Command::EndNotHeld { id, epoch: self.epoch(choice), allocations }
     }
 
     fn allocate_choice(&self, choice: &Choice) -> Command {

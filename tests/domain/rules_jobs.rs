@@ -1,6 +1,8 @@
 //! Rules of jobs: putting, taking over, ending.
 
-use slotkeeper::domain::{Command, JobEnd, JobPhase, LogicalTime, QueuePhase, Rejection, Reply};
+use slotkeeper::domain::{
+    Command, JobEnd, JobPhase, LogicalTime, QueuePhase, Rejection, Reply, RequirementVersion,
+};
 
 use crate::support::*;
 
@@ -110,8 +112,41 @@ fn a_finished_job_gets_nothing_and_can_be_put_anew() {
     assert_eq!(ledger.refusal(Command::Allocate(request)), Rejection::UnknownJob(job("job")));
     let Reply::JobPut { created, job: summary } = ledger.reply(put_job("job", "default")) else { panic!() };
     assert!(created);
-    assert_eq!(summary.requirements_version.0, 0, "a new job begins its versions anew");
+    assert_eq!(
+        (summary.requirements_version.0, summary.pending),
+        (9, 0),
+        "its versions go on where they were"
+    );
     assert_eq!(ledger.state.due_at(), None, "its tombstone is gone");
+}
+
+#[test]
+fn a_late_declaration_of_a_job_that_ended_is_refused_after_it_is_put_again() {
+    let mut ledger = Ledger::new();
+    ledger.job("job");
+    let late = |version| declaration("job", version, vec![requirement("line", 1, 1)]);
+    ledger.reply(late(7));
+    ledger.reply(delete("job"));
+    ledger.job("job");
+    let current = RequirementVersion(7);
+    let given = RequirementVersion(6);
+    assert_eq!(ledger.refusal(late(6)), Rejection::StaleVersion { given, current });
+    assert_eq!(ledger.refusal(late(7)), Rejection::VersionReused(current));
+    ledger.reply(late(8));
+}
+
+#[test]
+fn a_job_that_is_forgotten_begins_its_versions_anew() {
+    let mut ledger = Ledger::new();
+    ledger.job("job");
+    ledger.declare("job", 7, &[("line", 0, 1)]);
+    ledger.reply(delete("job"));
+    while ledger.state.jobs().contains_key(&job("job")) {
+        ledger.wait_ms(60_000);
+        ledger.reply(Command::ExpireDue);
+    }
+    ledger.job("job");
+    assert_eq!(ledger.find_job("job").requirements_version, RequirementVersion(0));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use slotkeeper::domain::{
-    AllocationPhase, Command, Condition, Event, LogicalTime, Offer, Rejection, Reply, limits,
+    AllocationId, AllocationPhase, Command, Condition, Epoch, Event, FailedWork, FailureCause, LogicalTime,
+    Offer, Rejection, Reply, limits,
 };
 
 use crate::support::*;
@@ -299,4 +300,73 @@ fn every_change_of_the_slots_is_a_new_generation() {
     ledger.reply(release("job", &held));
     let released = ledger.generation("tm");
     assert!(registered < granted && granted < released);
+}
+
+#[test]
+fn an_old_process_that_leaves_does_not_deregister_its_successor() {
+    let mut ledger = Ledger::new();
+    let first = ledger.static_task_manager("tm", 1);
+    let second = ledger.register("tm", "second", slots(1));
+    ledger.job("job");
+    let held = ledger.allocate("job", &["tm"])[0];
+    let leave = |epoch| Command::LeaveTaskManager { id: task_manager("tm"), epoch };
+    let refusal = ledger.refusal(leave(first));
+    assert_eq!(refusal, Rejection::StaleEpoch { given: first, current: second });
+    assert_eq!(ledger.grant(held).task_manager, task_manager("tm"));
+    ledger.reply(leave(second));
+    assert_eq!(ledger.end_of(held), Some("task_manager_left"));
+    assert_eq!(ledger.refusal(leave(second)), Rejection::UnknownTaskManager(task_manager("tm")));
+}
+
+fn report(epoch: Epoch, allocation: AllocationId, cause: FailureCause) -> Command {
+    let failed = vec![FailedWork { allocation, cause, detail: "in its own words".into() }];
+    Command::Report { id: task_manager("tm"), epoch, started: Vec::new(), failed }
+}
+
+#[test]
+fn what_does_not_run_ends_with_the_cause_that_the_taskmanager_names() {
+    let mut ledger = Ledger::new();
+    let epoch = ledger.static_task_manager("tm", 3);
+    ledger.job("job");
+    let held = ledger.allocate("job", &["tm", "tm", "tm"]);
+    let causes = [FailureCause::StartFailed, FailureCause::LeaseExpired, FailureCause::Leaving];
+    for (allocation, cause) in held.iter().zip(causes) {
+        let reply = ledger.reply(report(epoch, *allocation, cause));
+        assert_eq!(reply, Reply::Confirmed { active: 0, failed: 1, unknown: 0 });
+    }
+    let ends = held.iter().map(|allocation| ledger.end_of(*allocation).unwrap());
+    assert_eq!(ends.collect::<Vec<_>>(), ["start_failed", "task_manager_fenced", "task_manager_left"]);
+}
+
+#[test]
+fn a_drain_is_done_also_when_the_last_slot_goes_because_the_taskmanager_leaves() {
+    let mut ledger = Ledger::new();
+    let epoch = ledger.static_task_manager("tm", 1);
+    ledger.job("job");
+    let held = ledger.allocate("job", &["tm"])[0];
+    ledger.reply(drain("tm", Some(1_000)));
+    ledger.reply(report(epoch, held, FailureCause::Leaving));
+    assert_eq!(ledger.find("tm").condition, Condition::Drained);
+    assert_eq!(ledger.state.due_at(), None);
+}
+
+#[test]
+fn what_is_not_held_any_more_ends_if_it_was_confirmed_and_the_line_waits_again() {
+    let mut ledger = Ledger::new();
+    let epoch = ledger.static_task_manager("tm", 2);
+    ledger.job("job");
+    ledger.declare("job", 1, &[("line", 2, 2)]);
+    let held = ledger.fulfil("job", "line", &["tm", "tm"]);
+    ledger.reply(confirm("tm", epoch, &held[..1]));
+    let end = |epoch, allocations: &[AllocationId]| Command::EndNotHeld {
+        id: task_manager("tm"),
+        epoch,
+        allocations: allocations.to_vec(),
+    };
+    let reply = ledger.reply(end(epoch, &held));
+    assert_eq!(reply, Reply::Confirmed { active: 0, failed: 1, unknown: 1 });
+    assert_eq!((ledger.end_of(held[0]), ledger.end_of(held[1])), (Some("not_held"), None));
+    assert_eq!(ledger.state.indexes().pending().len(), 1);
+    let current = ledger.register("tm", "second", slots(2));
+    assert_eq!(ledger.refusal(end(epoch, &held)), Rejection::StaleEpoch { given: epoch, current });
 }

@@ -47,9 +47,68 @@ async fn a_task_manager_registers_lives_confirms_and_leaves() {
     assert!(seen["last_heartbeat_ago_ms"].is_u64());
     assert!(seen["registered_at"].as_str().unwrap().ends_with('Z'));
 
-    api.delete("/v1/task-managers/tm-1").await.expect(200);
+    let stale = first["epoch"].as_u64().unwrap() - 1;
+    let refused = api.delete(&format!("/v1/task-managers/tm-1?epoch={stale}")).await.expect(409);
+    assert_eq!(refused.code(), "stale_epoch");
+    api.delete("/v1/task-managers/tm-1?epoch=first").await.expect(400);
+    api.delete("/v1/task-managers/tm-1?epoc=1").await.expect(400);
+    let current = first["epoch"].as_u64().unwrap();
+    api.delete(&format!("/v1/task-managers/tm-1?epoch={current}")).await.expect(200);
     let ended = api.get(&format!("/v1/allocations/{}", text(&id))).await.expect(200).json();
     assert_eq!((&ended["state"], &ended["reason"]), (&json!("ended"), &json!("task_manager_left")));
+}
+
+#[tokio::test]
+async fn what_does_not_run_is_released_with_its_cause() {
+    let cluster = Cluster::single().await;
+    let api = cluster.api(0);
+    let body = json!({"task_manager_id": "tm-1", "session_id": "s1", "address": "tm-1:6122", "slots": 3});
+    let epoch = api.post("/v1/task-managers", body).await.expect(201).json()["epoch"].clone();
+    api.job("job").await;
+    let ids = api.allocate("job", 3).await;
+    let failed = [None, Some("lease_expired"), Some("leaving")].into_iter().zip(&ids).map(|(cause, id)| {
+        let mut failed = json!({"allocation_id": id["allocation_id"], "reason": "in its own words"});
+        if let Some(cause) = cause {
+            failed["cause"] = json!(cause);
+        }
+        failed
+    });
+    let confirm = json!({"epoch": epoch, "failed": failed.collect::<Vec<_>>()});
+    let confirmed = api.post("/v1/task-managers/tm-1/confirm", confirm).await.expect(200).json();
+    assert_eq!(confirmed["failed"], 3);
+    let expected = [
+        ("start_failed", json!("in its own words")),
+        ("task_manager_fenced", Value::Null),
+        ("task_manager_left", Value::Null),
+    ];
+    for (id, (reason, detail)) in ids.iter().zip(expected) {
+        let path = format!("/v1/allocations/{}", text(&id["allocation_id"]));
+        let ended = api.get(&path).await.expect(200).json();
+        assert_eq!((&ended["reason"], &ended["reason_detail"]), (&json!(reason), &detail));
+    }
+}
+
+#[tokio::test]
+async fn a_failed_start_is_explained_while_the_job_stays_away() {
+    let cluster = Cluster::single().await;
+    let api = cluster.api(0);
+    let body = json!({"task_manager_id": "tm-1", "session_id": "s1", "address": "tm-1:6122", "slots": 3});
+    let epoch = api.post("/v1/task-managers", body).await.expect(201).json()["epoch"].clone();
+    api.job("job").await;
+    // Each time the job stays away for twice as long, so that in the end there is time to look.
+    for _ in 0..6 {
+        let wait = json!({"slots": 1, "wait": "60s"});
+        let granted = api.post("/v1/jobs/job/allocations", wait).await.expect(200).json();
+        let failed =
+            json!({"allocation_id": granted["allocations"][0]["allocation_id"], "reason": "no disk"});
+        let confirm = json!({"epoch": epoch, "failed": [failed]});
+        api.post("/v1/task-managers/tm-1/confirm", confirm).await.expect(200);
+        let plan = api.post("/v1/plan", json!({"job_id": "job", "slots": 1})).await.expect(200).json();
+        if plan["reasons"] == json!([{"reason": "recent_start_failures", "task_managers": 1}]) {
+            return;
+        }
+    }
+    panic!("the failure is never given as a reason");
 }
 
 fn text(value: &Value) -> String {

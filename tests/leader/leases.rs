@@ -23,7 +23,7 @@ async fn rig() -> Rig {
 }
 
 fn beat(id: &str, epoch: Epoch) -> Heartbeat {
-    Heartbeat { id: tm_id(id), epoch, generation: Generation(0) }
+    Heartbeat { id: tm_id(id), epoch, generation: Generation(0), held: None }
 }
 
 async fn answered(rig: &Rig, id: &str, epoch: Epoch) -> HeartbeatAnswer {

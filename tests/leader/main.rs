@@ -5,9 +5,11 @@
 
 mod duties;
 mod ends;
+mod held;
 mod keys;
 mod leases;
 mod loopback;
 mod rig;
 mod rounds;
+mod start_failures;
 mod waits;

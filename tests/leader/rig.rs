@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use slotkeeper::clock::{Clock, ManualClock, SystemClock};
 use slotkeeper::domain::{
-    AllocationMode, Command, Epoch, Grant, IdempotencyKey, JobId, Offer, Outcome, PlacementRules, QueueName,
-    Record, Rejection, Reply, RequestKey, ResourceProfile, SettingsPatch, State, TaskManagerId,
-    TaskManagerSession,
+    AllocationMode, Command, Epoch, Grant, IdempotencyKey, JobId, Offer, Outcome, PlacementRules,
+    PutRequirements, QueueName, Record, Rejection, Reply, RequestKey, Requirement, RequirementName,
+    RequirementVersion, ResourceProfile, SettingsPatch, State, TaskManagerId, TaskManagerSession,
 };
 use slotkeeper::leader::{
     AllocationRequest, Intent, Leader, LeaderOptions, LeaderSeams, Submission, SubmitError,
@@ -192,4 +192,24 @@ pub fn granted(outcome: &Outcome) -> &[Grant] {
 
 pub fn is_insufficient(outcome: &Outcome) -> bool {
     matches!(&*outcome.result, Err(Rejection::InsufficientResources { .. }))
+}
+
+pub fn declare(job: &str, version: u64, lines: &[(&str, u32, u32)]) -> Submission {
+    let requirements = lines.iter().map(|(name, min, desired)| Requirement {
+        name: RequirementName::new(name).unwrap(),
+        profile: None,
+        min: *min,
+        desired: *desired,
+        rules: Default::default(),
+    });
+    Submission::unkeyed(Intent::PutRequirements(PutRequirements {
+        job: job_id(job),
+        job_master_id: None,
+        version: RequirementVersion(version),
+        requirements: requirements.collect(),
+    }))
+}
+
+pub fn holds(state: &State, job: &str) -> usize {
+    state.jobs().get(&job_id(job)).map_or(0, |job| job.allocations.len())
 }

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use slotkeeper::domain::{
-    Command, PutRequirements, Rejection, Reply, Requirement, RequirementName, RequirementVersion, State,
-};
-use slotkeeper::leader::{Intent, LeaderOptions, Submission, SubmitError, explain};
-use slotkeeper::scheduler::Registry;
+use slotkeeper::domain::{Command, Rejection, Reply, RequirementName};
+use slotkeeper::leader::{LeaderOptions, SubmitError};
 
-use crate::rig::{Rig, allocate, granted, is_insufficient, job_id, options, put_job};
+use crate::rig::{Rig, allocate, declare, granted, holds, is_insufficient, job_id, options, put_job};
 
 #[tokio::test]
 async fn a_waiting_request_is_served_when_a_task_manager_comes() {
@@ -71,26 +68,6 @@ async fn too_many_waiting_requests_are_refused() {
     assert!(first.iter().all(|waiting| !waiting.is_finished()));
 }
 
-fn declare(job: &str, version: u64, lines: &[(&str, u32, u32)]) -> Submission {
-    let requirements = lines.iter().map(|(name, min, desired)| Requirement {
-        name: RequirementName::new(name).unwrap(),
-        profile: None,
-        min: *min,
-        desired: *desired,
-        rules: Default::default(),
-    });
-    Submission::unkeyed(Intent::PutRequirements(PutRequirements {
-        job: job_id(job),
-        job_master_id: None,
-        version: RequirementVersion(version),
-        requirements: requirements.collect(),
-    }))
-}
-
-fn holds(state: &State, job: &str) -> usize {
-    state.jobs().get(&job_id(job)).map_or(0, |job| job.allocations.len())
-}
-
 #[tokio::test]
 async fn a_declaration_is_served_in_its_own_round_and_whenever_capacity_comes() {
     let rig = Rig::new().await;
@@ -99,7 +76,7 @@ async fn a_declaration_is_served_in_its_own_round_and_whenever_capacity_comes() 
     let outcome = rig.leader.submit(declare("job", 1, &[("line", 1, 3)])).await.unwrap();
     assert!(matches!(&*outcome.result, Ok(Reply::RequirementsPut { .. })));
     assert_eq!(holds(&rig.replica.read(), "job"), 2, "granted in the round of the declaration");
-    let reasons = explain(&rig.replica.read(), &job_id("job"), &Registry::default());
+    let reasons = rig.leader.explain(&rig.replica.read(), &job_id("job"));
     assert_eq!(reasons[&RequirementName::new("line").unwrap()][0].reason.code(), "no_free_slot");
     rig.task_manager("tm-2", 4).await;
     rig.until("the rest is granted", |state| holds(state, "job") == 3).await;

@@ -20,6 +20,7 @@ enum Step {
     Lose(u8),
     Release(prop::sample::Index),
     Queue { slots: Option<u64>, cpu: Option<u64>, is_stopped: bool },
+    Avoid { number: u8, job: Option<u8>, is_away: bool },
     Request(Request),
 }
 
@@ -41,6 +42,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let queue =
         (prop::option::of(0_u64..14), prop::option::weighted(0.3, 0_u64..9000), prop::bool::weighted(0.2));
     let queue = queue.prop_map(|(slots, cpu, is_stopped)| Step::Queue { slots, cpu, is_stopped });
+    let avoid = (0_u8..9, prop::option::weighted(0.7, 0_u8..2), prop::bool::weighted(0.7));
+    let avoid = avoid.prop_map(|(number, job, is_away)| Step::Avoid { number, job, is_away });
     let step = prop_oneof![
         4 => register.clone(),
         1 => (0_u8..9).prop_map(Step::Cordon),
@@ -48,6 +51,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0_u8..9).prop_map(Step::Lose),
         2 => any::<prop::sample::Index>().prop_map(Step::Release),
         1 => queue,
+        2 => avoid,
         8 => requests().prop_map(Step::Request),
     ];
     (prop::collection::vec(register, 1..8), prop::collection::vec(step, 1..14))
@@ -115,6 +119,10 @@ fn number(number: u8) -> TaskManagerId {
     tm(&format!("tm-{number}"))
 }
 
+fn named(number: u8) -> JobId {
+    job(["left", "right"][usize::from(number)])
+}
+
 fn pairs(zone: Option<u8>, rack: Option<u8>) -> Labels {
     let zone = zone.and_then(|zone| ["a", "b", "c"].get(usize::from(zone)).copied());
     let rack = rack.and_then(|rack| ["x", "y"].get(usize::from(rack)).copied());
@@ -127,7 +135,7 @@ impl Request {
     fn build(&self) -> AllocationRequest {
         let (by_name, zone, rack) = &self.prefer;
         AllocationRequest {
-            job: job(["left", "right"][usize::from(self.job)]),
+            job: named(self.job),
             job_master_id: None,
             slots: self.slots,
             profile: wanted(self.profile),
@@ -175,6 +183,9 @@ fn take(world: &mut World, planner: &mut Planner, step: &Step) -> Result<(), Tes
             let phase = if *is_stopped { QueuePhase::Stopped } else { QueuePhase::Running };
             drop(world.put_queue("default", maximum, phase));
         }
+        Step::Avoid { number: id, job, is_away } => {
+            world.keep_away(&number(*id), job.map(named), *is_away);
+        }
         Step::Request(request) => check(world, planner, request)?,
     }
     Ok(())
@@ -184,10 +195,10 @@ fn check(world: &mut World, planner: &mut Planner, request: &Request) -> Result<
     let strategy = STRATEGIES[request.strategy];
     let request = request.build();
     let before = world.state.clone();
-    let expected = Reference::new(&world.state, &request).decide(strategy);
+    let expected = Reference::new(world, &request).decide(strategy);
     let plan = world.plan(&request);
-    prop_assert_eq!(&planner.plan(&world.state, &request).unwrap(), &plan);
-    prop_assert_eq!(&planner.plan(&world.state, &request).unwrap(), &plan);
+    prop_assert_eq!(&planner.plan(&world.state, &request, &world.avoidance).unwrap(), &plan);
+    prop_assert_eq!(&planner.plan(&world.state, &request, &world.avoidance).unwrap(), &plan);
     prop_assert_eq!(world.state.hash(), before.hash());
     prop_assert_eq!(world.state.indexes(), before.indexes());
     let placements = plan.placements.iter().map(|placement| placement.task_manager.clone()).collect();

@@ -1,5 +1,7 @@
 //! Small examples that can be followed by hand.
 
+use std::collections::BTreeMap;
+
 use slotkeeper::domain::*;
 use slotkeeper::scheduler::{AllocationRequest, Candidate, Order, Planner, Strategy, View, plan_allocation};
 
@@ -150,19 +152,21 @@ fn a_remembered_refusal_ends_when_the_queue_may_hold_more_or_a_slot_is_released(
     world.put_queue("default", none, QueuePhase::Running).unwrap();
     let mut planner = Planner::new(world.registry.clone());
     let one = request("job", 1, "SLOTS");
-    assert_eq!(planner.plan(&world.state, &one).unwrap().missing, 1);
+    assert_eq!(planner.plan(&world.state, &one, &world.avoidance).unwrap().missing, 1);
     world.put_queue("default", ResourceLimit::default(), QueuePhase::Running).unwrap();
-    assert_eq!(planner.plan(&world.state, &one).unwrap().missing, 0);
+    assert_eq!(planner.plan(&world.state, &one, &world.avoidance).unwrap().missing, 0);
     world.allocate(&one);
-    assert_eq!(planner.plan(&world.state, &one).unwrap().missing, 1);
+    assert_eq!(planner.plan(&world.state, &one, &world.avoidance).unwrap().missing, 1);
     world.apply(Command::Release { job: job("job"), allocations: world.held("job") });
-    assert_eq!(planner.plan(&world.state, &one).unwrap().missing, 0);
+    assert_eq!(planner.plan(&world.state, &one, &world.avoidance).unwrap().missing, 0);
 }
 
 #[test]
 fn what_can_not_be_planned_is_refused_with_the_reason() {
     let world = World::with(&THREE, &static_offer(1));
-    let plan = |request: &AllocationRequest| plan_allocation(&world.state, request, &world.registry);
+    let plan = |request: &AllocationRequest| {
+        plan_allocation(&world.state, request, &world.registry, &world.avoidance)
+    };
     assert_eq!(plan(&request("nobody", 1, "SLOTS")), Err(Rejection::UnknownJob(job("nobody"))));
     let unknown = plan(&request("job", 1, "best_guess"));
     assert!(matches!(unknown, Err(Rejection::InvalidCommand { field, .. }) if field == "strategy"));
@@ -189,4 +193,34 @@ fn a_strategy_of_ones_own_takes_a_few_lines_and_is_found_by_its_name() {
     world.registry.register(std::sync::Arc::new(MostSlotsFree));
     assert_eq!(world.placed(&request("job", 4, "most_slots_free")), ["tm-2", "tm-2", "tm-2", "tm-2"]);
     assert_eq!(world.placed(&request("job", 1, "most_slots_free")), ["tm-1"]);
+}
+
+#[test]
+fn a_task_manager_to_be_avoided_gets_nothing_and_says_why() {
+    let mut world = World::with(&["tm-1", "tm-2"], &static_offer(2));
+    world.put_job("other", "default", 0);
+    world.keep_away(&tm("tm-1"), Some(job("job")), true);
+    let three = request("job", 3, "least_utilization");
+    let plan = world.allocate(&three);
+    let expected = BTreeMap::from([(RefusalReason::StartFailures, 1), (RefusalReason::NotEnoughInAll, 1)]);
+    assert_eq!((plan.missing, counts(&plan.reasons)), (3, expected));
+    assert_eq!(RefusalReason::StartFailures.code(), "recent_start_failures");
+    assert_eq!(world.placed(&request("job", 2, "least_utilization")), ["tm-2", "tm-2"]);
+    assert_eq!(world.placed(&request("other", 1, "least_utilization")), ["tm-1"]);
+    world.keep_away(&tm("tm-1"), None, true);
+    assert_eq!(world.plan(&request("other", 1, "least_utilization")).missing, 1);
+    world.keep_away(&tm("tm-1"), None, false);
+    world.keep_away(&tm("tm-1"), Some(job("job")), false);
+    assert_eq!(world.placed(&request("job", 1, "least_utilization")), ["tm-1"]);
+}
+
+#[test]
+fn a_remembered_refusal_ends_when_nobody_has_to_stay_away_any_more() {
+    let mut world = World::with(&["tm-1"], &static_offer(1));
+    let mut planner = Planner::new(world.registry.clone());
+    let one = request("job", 1, "SLOTS");
+    world.keep_away(&tm("tm-1"), None, true);
+    assert_eq!(planner.plan(&world.state, &one, &world.avoidance).unwrap().missing, 1);
+    world.keep_away(&tm("tm-1"), None, false);
+    assert_eq!(planner.plan(&world.state, &one, &world.avoidance).unwrap().missing, 0);
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use slotkeeper::domain::*;
 use slotkeeper::scheduler::AllocationRequest;
 
+use crate::world::World;
+
 #[derive(Debug, Clone)]
 struct Worker {
     id: TaskManagerId,
@@ -15,6 +17,7 @@ struct Worker {
     free: ResourceProfile,
     labels: Labels,
     got: u32,
+    is_avoided: bool,
 }
 
 pub struct Reference<'a> {
@@ -34,7 +37,11 @@ pub struct Decision {
 }
 
 impl<'a> Reference<'a> {
-    pub fn new(state: &State, request: &'a AllocationRequest) -> Self {
+    pub fn new(world: &World, request: &'a AllocationRequest) -> Self {
+        let state = &world.state;
+        let is_avoided = |id: &TaskManagerId| {
+            [None, Some(request.job.clone())].into_iter().any(|of| world.avoided.contains(&(id.clone(), of)))
+        };
         let worker = |(id, record): (&TaskManagerId, &std::sync::Arc<TaskManager>)| Worker {
             id: id.clone(),
             condition: record.condition,
@@ -43,6 +50,7 @@ impl<'a> Reference<'a> {
             free: record.free.clone(),
             labels: record.labels.clone(),
             got: 0,
+            is_avoided: is_avoided(id),
         };
         let job = state.jobs().get(&request.job).unwrap();
         let of = |id: &AllocationId| {
@@ -161,6 +169,9 @@ impl<'a> Reference<'a> {
         }
         if !constraints.iter().all(|constraint| self.spreads(constraint, worker)) {
             return Some(RefusalReason::Spread);
+        }
+        if worker.is_avoided {
+            return Some(RefusalReason::StartFailures);
         }
         if self.queue_refusal.is_some() {
             return self.queue_refusal;

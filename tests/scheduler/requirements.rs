@@ -26,7 +26,7 @@ impl World {
     fn serve(&mut self, walk: &mut RequirementWalk, budget: WalkBudget) -> Vec<(String, usize)> {
         let mut served = Vec::new();
         walk.begin_round(budget);
-        while let Some(fulfil) = walk.next(&self.state, &self.registry) {
+        while let Some(fulfil) = walk.next(&self.state, &self.registry, &self.avoidance) {
             served.push((format!("{}/{}", fulfil.job, fulfil.requirement), fulfil.placements.len()));
             self.apply(Command::Fulfil(fulfil));
         }
@@ -36,7 +36,8 @@ impl World {
 
     fn reasons(&self, of: &str, requirement: &str) -> Vec<(RefusalReason, u32)> {
         let requirement = RequirementName::new(requirement).unwrap();
-        let reasons = explain_requirement(&self.state, &self.registry, &job(of), &requirement);
+        let reasons =
+            explain_requirement(&self.state, &self.registry, &self.avoidance, &job(of), &requirement);
         counts(&reasons).into_iter().collect()
     }
 }

@@ -1,14 +1,17 @@
 //! A state to plan against, made by commands as the leader would make it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use slotkeeper::domain::*;
-use slotkeeper::scheduler::{AllocationRequest, Plan, Registry, plan_allocation};
+use slotkeeper::scheduler::{AllocationRequest, Avoidance, Plan, Registry, plan_allocation};
 
 pub struct World {
     pub state: State,
     pub registry: Registry,
+    pub avoidance: Avoidance,
+    /// What `avoidance` was told.
+    pub avoided: BTreeSet<(TaskManagerId, Option<JobId>)>,
 }
 
 pub fn cpu(cpu_millis: u64) -> ResourceProfile {
@@ -58,7 +61,12 @@ impl World {
         let mut state = State::new();
         let cluster = ClusterId(uuid::Uuid::from_u128(7 << 64));
         state.apply(&Record::Begin(SessionStart { cluster, node_id: 1, at: LogicalTime(1_000) }));
-        Self { state, registry: Registry::default() }
+        Self {
+            state,
+            registry: Registry::default(),
+            avoidance: Avoidance::default(),
+            avoided: BTreeSet::new(),
+        }
     }
 
     /// A world with TaskManagers of equal offers and a job `job`.
@@ -100,6 +108,18 @@ impl World {
         self.apply(Command::PutJob { id: job(id), queue, priority, job_master_id: None, lease_ms: None });
     }
 
+    /// Keeps `of`, or everybody, away from a TaskManager, or lets them back.
+    pub fn keep_away(&mut self, id: &TaskManagerId, of: Option<JobId>, is_away: bool) {
+        let subject = (id.clone(), of);
+        if is_away {
+            self.avoidance.avoid(id, subject.1.as_ref());
+            self.avoided.insert(subject);
+        } else {
+            self.avoidance.allow(id, subject.1.as_ref());
+            self.avoided.remove(&subject);
+        }
+    }
+
     pub fn put_queue(
         &mut self,
         name: &str,
@@ -110,7 +130,7 @@ impl World {
     }
 
     pub fn plan(&self, request: &AllocationRequest) -> Plan {
-        plan_allocation(&self.state, request, &self.registry).unwrap()
+        plan_allocation(&self.state, request, &self.registry, &self.avoidance).unwrap()
     }
 
     /// Plans and applies; the plan must stand.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{Effect, Phase, Registration, Slots, Told};
 use crate::agent::work::{StopReason, Work};
 use crate::api::resources::Profile;
+use crate::api::task_managers::FailureCause;
 
 fn id(number: u128) -> Uuid {
     Uuid::from_u128(number)
@@ -110,7 +111,7 @@ fn a_slot_refuses_a_token_that_is_not_above_the_highest_it_has_seen() {
     slots.told(registration(1, 11), vec![]);
     slots.stop_finished(id(7), Ok(()));
     assert_eq!(slots.told(registration(1, 12), vec![work(5, 0)]), Told::Taken(vec![]));
-    assert!(slots.report().failed[&id(5)].contains("fencing token 5 is not above 7"));
+    assert!(slots.report().failed[&id(5)].reason.contains("fencing token 5 is not above 7"));
     assert_eq!(slots.told(registration(1, 13), vec![work(8, 0)]), Told::Taken(vec![start(8, 0)]));
 }
 
@@ -121,7 +122,7 @@ fn a_failed_start_is_cleared_away_reported_until_taken_and_never_repeated() {
     assert_eq!(effects, [stop(1, 0, StopReason::StartFailed)]);
     assert_eq!(slots.stop_finished(id(1), Ok(())), []);
     let report = slots.report();
-    assert_eq!(report.failed[&id(1)], "exit status 3");
+    assert_eq!(report.failed[&id(1)].reason, "exit status 3");
     slots.reported(1, report);
     assert!(slots.report().is_empty());
     assert_eq!(slots.told(registration(1, 11), vec![work(1, 0)]), Told::Taken(vec![]));
@@ -155,7 +156,8 @@ fn past_the_deadline_everything_stops_and_nothing_starts_until_the_lease_holds_a
     let told = slots.told(registration(1, 11), vec![work(1, 0), work(2, 1), work(3, 2)]);
     assert_eq!(told, Told::Taken(vec![]));
     assert_eq!(slots.admit(), [start(3, 2)], "what was stopped at the deadline does not start again");
-    assert_eq!(slots.report().failed.len(), 2);
+    let causes = slots.report().failed.into_values().map(|given_up| given_up.cause);
+    assert_eq!(causes.collect::<Vec<_>>(), [FailureCause::LeaseExpired; 2]);
 }
 
 #[test]
@@ -173,7 +175,7 @@ fn a_slot_whose_stop_failed_takes_nothing_new_until_it_is_clean() {
     slots.told(registration(1, 11), vec![work(2, 0)]);
     let effects = slots.stop_finished(id(1), Err("exit status 1".to_owned()));
     assert_eq!(effects, [Effect::StopAgain(Arc::new(work(1, 0)), StopReason::Withdrawn)]);
-    assert!(slots.report().failed[&id(2)].contains("slot 0 is not clean"));
+    assert!(slots.report().failed[&id(2)].reason.contains("slot 0 is not clean"));
     assert!(!slots.is_clean());
     slots.told(registration(1, 12), vec![work(3, 0)]);
     assert!(slots.report().failed.contains_key(&id(3)));
@@ -193,10 +195,20 @@ fn a_new_registration_without_the_old_work_stops_it() {
 fn a_leaving_task_manager_stops_everything_and_starts_nothing() {
     let mut slots = running(vec![work(1, 0)]);
     assert_eq!(slots.leave(), [stop(1, 0, StopReason::Leaving)]);
-    assert_eq!(slots.told(registration(1, 11), vec![work(2, 1)]), Told::Taken(vec![]));
+    assert_eq!(slots.told(registration(1, 11), vec![work(1, 0), work(2, 1)]), Told::Taken(vec![]));
     assert_eq!(slots.admit(), []);
+    assert_eq!((slots.held(), slots.occupying()), (vec![], vec![id(1)]), "it is there until it has stopped");
+    assert_eq!(
+        slots.report().failed.keys().copied().collect::<Vec<_>>(),
+        [id(2)],
+        "a late grant is given back"
+    );
+    slots.stop_finished(id(1), Err("exit status 1".to_owned()));
+    assert!(!slots.report().failed.contains_key(&id(1)), "it may still run");
     slots.stop_finished(id(1), Ok(()));
     assert!(slots.is_clean());
+    let causes = slots.report().failed.into_values().map(|given_up| given_up.cause);
+    assert_eq!(causes.collect::<Vec<_>>(), [FailureCause::Leaving; 2]);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Jobs: putting and ending them.
 //!
 //! What it promises: every put is a new epoch, so a verdict on an older one is refused; a job that holds slots stays in
-//! its queue; a job that ends gives everything back in the same command. What it must not do: judge liveness.
+//! its queue; a job that ends gives everything back in the same command; the versions of its declarations go on growing
+//! when it is put again while it is remembered. What it must not do: judge liveness.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use super::Transaction;
 use super::shape::check_room;
 use crate::domain::allocation::EndReason;
 use crate::domain::event::Event;
-use crate::domain::ids::{Epoch, JobId, JobMasterId, QueueName, RequirementVersion};
+use crate::domain::ids::{Epoch, JobId, JobMasterId, QueueName};
 use crate::domain::job::{Job, JobEnd, JobPhase};
 use crate::domain::limits;
 use crate::domain::outcome::{Rejection, Reply};
@@ -48,8 +49,7 @@ impl Transaction<'_> {
             }
         }
         self.count_job(put.queue, |jobs| jobs.checked_add(1));
-        let kept = known.filter(|_| !created);
-        let job = self.job_put(put, epoch, kept);
+        let job = self.job_put(put, epoch, known);
         self.state.indexes.add_job(id, &job);
         let summary = job.summary();
         self.state.jobs.insert(id.clone(), Arc::new(job));
@@ -57,9 +57,11 @@ impl Transaction<'_> {
         Ok(Reply::JobPut { created, job: summary })
     }
 
-    /// The record after a put: what the put says, on top of what a running job already has.
-    fn job_put(&self, put: JobPut<'_>, epoch: Epoch, kept: Option<Arc<Job>>) -> Job {
-        let mut job = kept.map_or_else(
+    /// The record after a put: what the put says, on top of what a running job already has. Of one that has ended only
+    /// the version is kept: what its old leader still sends must not pass for a declaration of the new one.
+    fn job_put(&self, put: JobPut<'_>, epoch: Epoch, known: Option<Arc<Job>>) -> Job {
+        let requirements_version = known.as_ref().map(|known| known.requirements_version).unwrap_or_default();
+        let mut job = known.filter(|known| known.is_running()).map_or_else(
             || Job {
                 queue: put.queue.clone(),
                 priority: 0,
@@ -67,7 +69,7 @@ impl Transaction<'_> {
                 lease_ms: None,
                 epoch,
                 phase: JobPhase::Running,
-                requirements_version: RequirementVersion::default(),
+                requirements_version,
                 requirements: BTreeMap::new(),
                 allocations: BTreeSet::new(),
                 usage: Usage::default(),

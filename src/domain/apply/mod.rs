@@ -19,6 +19,7 @@ mod task_managers;
 
 use std::sync::Arc;
 
+use super::allocation::{FailedWork, FailureCause};
 use super::command::{Command, KeyedCommand, Record};
 use super::event::Event;
 use super::hash::ValueHasher;
@@ -157,7 +158,10 @@ impl Transaction<'_> {
             Command::Cordon { id } => self.cordon(id),
             Command::Uncordon { id } => self.uncordon(id),
             Command::Drain { id, deadline_ms } => self.drain(id, *deadline_ms),
-            Command::Confirm { id, epoch, started, failed } => self.confirm(id, *epoch, started, failed),
+            Command::Confirm { id, epoch, started, failed } => {
+                let ended = |(id, reason): &(_, Arc<str>)| (*id, FailureCause::StartFailed, reason.clone());
+                self.report(id, *epoch, started, failed.iter().map(ended).collect())
+            }
             Command::PutJob { id, queue, priority, job_master_id, lease_ms } => {
                 let job_master_id = job_master_id.clone();
                 let put = jobs::JobPut { queue, priority: *priority, job_master_id, lease_ms: *lease_ms };
@@ -174,6 +178,12 @@ impl Transaction<'_> {
             Command::PatchSettings(patch) => self.patch_settings(patch),
             Command::ExpireDue => self.expire_due(),
             Command::MintNodeId { peer_addr, incarnation } => self.mint_node_id(peer_addr, *incarnation),
+            Command::LeaveTaskManager { id, epoch } => self.leave_task_manager(id, *epoch),
+            Command::Report { id, epoch, started, failed } => {
+                let ended = |failed: &FailedWork| (failed.allocation, failed.cause, failed.detail.clone());
+                self.report(id, *epoch, started, failed.iter().map(ended).collect())
+            }
+            Command::EndNotHeld { id, epoch, allocations } => self.end_not_held(id, *epoch, allocations),
         }
     }
 }

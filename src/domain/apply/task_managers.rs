@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::Transaction;
 use super::shape::{check_labels, check_length, check_offer, check_room, cut_reason, invalid};
-use crate::domain::allocation::{AllocationPhase, EndReason};
+use crate::domain::allocation::{AllocationPhase, EndReason, FailureCause};
 use crate::domain::constraint::Labels;
 use crate::domain::event::Event;
 use crate::domain::ids::{AllocationId, Epoch, TaskManagerId, TaskManagerSession};
@@ -114,6 +114,16 @@ impl Transaction<'_> {
         Ok(Reply::Done)
     }
 
+    /// As [`Self::deregister_task_manager`], if `epoch` is the current registration.
+    pub(super) fn leave_task_manager(
+        &mut self,
+        id: &TaskManagerId,
+        epoch: Epoch,
+    ) -> Result<Reply, Rejection> {
+        self.registered(id, epoch)?;
+        self.deregister_task_manager(id)
+    }
+
     /// Removes a TaskManager that holds nothing.
     pub(super) fn forget_task_manager(&mut self, id: &TaskManagerId) {
         let record = self.state.task_managers.remove(id).expect("only a known TaskManager is forgotten");
@@ -177,32 +187,59 @@ impl Transaction<'_> {
         Ok(Reply::Done)
     }
 
-    pub(super) fn confirm(
+    /// Ends what does not run, and notes what does. Ids that the TaskManager does not hold are only counted.
+    pub(super) fn report(
         &mut self,
         id: &TaskManagerId,
         epoch: Epoch,
         started: &[AllocationId],
-        failed: &[(AllocationId, Arc<str>)],
+        failed: Vec<(AllocationId, FailureCause, Arc<str>)>,
     ) -> Result<Reply, Rejection> {
         let named = started.len().saturating_add(failed.len());
         check_length("allocation_ids", named, limits::ALLOCATIONS_PER_REQUEST_MAX)?;
-        if self.registered(id, epoch)?.is_lost() {
-            return Err(Rejection::UnknownTaskManager(id.clone()));
-        }
+        self.living(id, epoch)?;
         let (mut active, mut ended, mut unknown) = (0_u32, 0_u32, 0_u32);
         for allocation in started {
             let count = if self.activate(id, *allocation) { &mut active } else { &mut unknown };
             *count = count.saturating_add(1);
         }
-        for (allocation, reason) in failed {
-            let is_held = self.state.allocations.get(allocation).is_some_and(|held| held.task_manager == *id);
+        for (allocation, cause, detail) in failed {
+            let is_held = self.holds(id, allocation).is_some();
             let count = if is_held { &mut ended } else { &mut unknown };
             *count = count.saturating_add(1);
             if is_held {
-                self.end_allocation(*allocation, EndReason::StartFailed(cut_reason(reason)));
+                self.end_allocation(allocation, cause.end_reason(cut_reason(&detail)));
             }
         }
+        self.finish_drain(id);
         Ok(Reply::Confirmed { active, failed: ended, unknown })
+    }
+
+    /// Ends what the TaskManager had confirmed and turned out not to hold.
+    pub(super) fn end_not_held(
+        &mut self,
+        id: &TaskManagerId,
+        epoch: Epoch,
+        allocations: &[AllocationId],
+    ) -> Result<Reply, Rejection> {
+        check_length("allocations", allocations.len(), limits::ALLOCATIONS_PER_REQUEST_MAX)?;
+        self.living(id, epoch)?;
+        let (mut ended, mut unknown) = (0_u32, 0_u32);
+        for allocation in allocations {
+            let is_confirmed = self.holds(id, *allocation) == Some(AllocationPhase::Active);
+            let count = if is_confirmed { &mut ended } else { &mut unknown };
+            *count = count.saturating_add(1);
+            if is_confirmed {
+                self.end_allocation(*allocation, EndReason::NotHeld);
+            }
+        }
+        Ok(Reply::Confirmed { active: 0, failed: ended, unknown })
+    }
+
+    /// The phase of an allocation, if it is on this TaskManager.
+    fn holds(&self, id: &TaskManagerId, allocation: AllocationId) -> Option<AllocationPhase> {
+        let held = self.state.allocations.get(&allocation).filter(|held| held.task_manager == *id);
+        held.map(|held| held.phase)
     }
 
     fn activate(&mut self, task_manager: &TaskManagerId, id: AllocationId) -> bool {
@@ -246,5 +283,13 @@ impl Transaction<'_> {
             return Ok(record);
         }
         Err(Rejection::StaleEpoch { given: epoch, current: record.epoch })
+    }
+
+    /// Refuses what comes of an older registration, or of one that is lost.
+    fn living(&self, id: &TaskManagerId, epoch: Epoch) -> Result<(), Rejection> {
+        if self.registered(id, epoch)?.is_lost() {
+            return Err(Rejection::UnknownTaskManager(id.clone()));
+        }
+        Ok(())
     }
 }
