@@ -89,6 +89,48 @@ async fn what_does_not_run_is_released_with_its_cause() {
 }
 
 #[tokio::test]
+async fn what_a_task_manager_says_it_holds_is_compared_with_what_it_should() {
+    let cluster = Cluster::single().await;
+    let api = cluster.api(0);
+    let body = json!({"task_manager_id": "tm-1", "session_id": "s1", "address": "tm-1:6122", "slots": 2});
+    let epoch = api.post("/v1/task-managers", body).await.expect(201).json()["epoch"].clone();
+    api.job("job").await;
+    let id = api.allocate("job", 1).await[0]["allocation_id"].clone();
+    let confirm = json!({"epoch": epoch, "allocation_ids": [id]});
+    api.post("/v1/task-managers/tm-1/confirm", confirm).await.expect(200);
+    let generation = api.get("/v1/task-managers/tm-1").await.expect(200).json()["generation"].clone();
+    let beat = async |held: &[&Value]| {
+        let beat = json!({"epoch": epoch, "generation": generation, "held": held});
+        api.post("/v1/task-managers/tm-1/heartbeat", beat).await.expect(200).json()
+    };
+    let stranger = json!("6f1c2d52-7d64-4f0e-0000-000000000001");
+    assert_eq!(beat(&[&id]).await.get("allocations"), None);
+    assert_eq!(beat(&[&id, &stranger]).await["allocations"][0]["allocation_id"], id);
+    beat(&[]).await;
+    beat(&[]).await;
+    let path = format!("/v1/allocations/{}", text(&id));
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while api.get(&path).await.expect(200).json()["reason"] != "not_held" {
+        assert!(tokio::time::Instant::now() < deadline, "it never ends");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_that_is_put_again_goes_on_with_its_versions() {
+    let cluster = Cluster::single().await;
+    let api = cluster.api(0);
+    api.job("job").await;
+    let declare = |version: u64| json!({"version": version, "requirements": []});
+    api.put("/v1/jobs/job/requirements", declare(7)).await.expect(200);
+    api.delete("/v1/jobs/job").await.expect(200);
+    let put = api.put("/v1/jobs/job", json!({})).await.expect(201).json();
+    assert_eq!(put["requirements_version"], 7);
+    let late = api.put("/v1/jobs/job/requirements", declare(6)).await.expect(409);
+    assert_eq!(late.code(), "stale_version");
+}
+
+#[tokio::test]
 async fn a_failed_start_is_explained_while_the_job_stays_away() {
     let cluster = Cluster::single().await;
     let api = cluster.api(0);
