@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub struct Shared {
     addresses: Vec<SocketAddr>,
     leadership: Vec<watch::Sender<Leadership>>,
     rule: Mutex<Rule>,
+    is_poisoned: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -87,6 +89,11 @@ impl Shared {
     /// Takes the quorum away from the leader, without a word to anybody.
     pub fn cut_off_leader(&self) {
         self.rule.lock().unwrap().is_cut_off = true;
+    }
+
+    /// Whether looking at the cluster panics.
+    pub fn poison(&self, is_poisoned: bool) {
+        self.is_poisoned.store(is_poisoned, Ordering::Relaxed);
     }
 
     /// Tells node `index` alone that `leader` leads.
@@ -143,6 +150,7 @@ impl ClusterView for NodeView {
     }
 
     fn picture(&self) -> ClusterPicture {
+        assert!(!self.shared.is_poisoned.load(Ordering::Relaxed), "this look at the cluster was poisoned");
         let rule = self.shared.rule();
         ClusterPicture {
             cluster_id: Some(ClusterId(Uuid::from_u128(1 << 64))),
@@ -233,6 +241,7 @@ impl Cluster {
         let stopping = CancellationToken::new();
         let mut leaders = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
+            is_poisoned: AtomicBool::new(false),
             let services = services(NodeView { shared: shared.clone(), index });
             leaders.push(services.leader.clone());
             tokio::spawn(slotkeeper::http::serve(listener, services, options.clone(), stopping.clone()));
