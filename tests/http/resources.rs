@@ -230,6 +230,8 @@ async fn requirements_are_declared_served_and_explained() {
         {"name": "b", "desired": 3, "constraints": [{"label": "zone", "op": "=", "values": ["a"]}]}]});
     let put = api.put("/v1/jobs/job/requirements", body).await.expect(200).json();
     assert_eq!((&put["job_id"], &put["version"]), (&json!("job"), &json!(1)));
+    let taken = &put["requirements"][1];
+    assert_eq!((&taken["granted"], &taken["pending"], &taken["desired"]), (&json!(0), &json!(3), &json!(3)));
     let declared = api.get("/v1/jobs/job/requirements").await.expect(200).json();
     let line = |index: usize| declared["requirements"][index].clone();
     assert_eq!(
