@@ -240,7 +240,7 @@ pub enum Command {
         /// Which.
         name: QueueName,
     },
-    /// Settings change.
+    /// Settings change. Of logs before `ChangeSettings`; notes a change even if there is none.
     PatchSettings(SettingsPatch),
     /// Ends what is due by the state's own clock: drains, unconfirmed grants, tombstones.
     ExpireDue,
@@ -251,4 +251,6 @@ pub enum Command {
         /// The node's data directory.
         incarnation: uuid::Uuid,
     },
+    /// Settings change; what keeps its value counts as unchanged.
+    ChangeSettings(SettingsPatch),
 }

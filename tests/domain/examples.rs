@@ -212,6 +212,12 @@ fn patch() -> SettingsPatch {
     }
 }
 
+fn setting_changes() -> SettingChanges {
+    let mut ledger = Ledger::new();
+    ledger.reply(Command::ChangeSettings(SettingsPatch { lease_grace_ms: Some(1), ..Default::default() }));
+    ledger.state.setting_changes().clone()
+}
+
 fn commands() -> Vec<Command> {
     let id = task_manager("tm");
     let allocate = Allocate {
@@ -265,6 +271,7 @@ fn commands() -> Vec<Command> {
         Command::PatchSettings(patch()),
         Command::ExpireDue,
         Command::MintNodeId { peer_addr: Arc::from("host:7401"), incarnation: Uuid::from_u128(42) },
+        Command::ChangeSettings(patch()),
     ]
 }
 
@@ -335,6 +342,7 @@ fn replies() -> Vec<Reply> {
         Reply::SettingsPatched(Settings::default()),
         Reply::Expired { count: 9 },
         Reply::NodeId(4),
+        Reply::SettingsChanged { settings: Settings::default(), changes: setting_changes() },
     ]
 }
 

@@ -311,7 +311,15 @@ async fn settings_are_read_with_defaults_and_changed() {
     assert_eq!((&after["strategy"], &after["heartbeat_timeout"]), (&json!("any_fit"), &json!("10s")));
     assert_eq!(after["changed_in_revision"].to_string(), revision);
     assert_eq!(after["defaults"], before["defaults"]);
+    for nothing in [json!({}), json!({"heartbeat_timeout": "10s"})] {
+        let unchanged = api.patch("/v1/settings", nothing).await.expect(200).json();
+        assert_eq!(unchanged, after, "what keeps its value is no change");
+    }
     let off = api.patch("/v1/settings", json!({"confirm_timeout": null})).await.expect(200).json();
+    let changed = |setting: &str| off["changed_in_revisions"][setting].as_u64().unwrap();
+    assert_eq!(off["changed_in_revision"], changed("confirm_timeout"));
+    assert!(changed("strategy") > 0 && changed("strategy") < changed("confirm_timeout"));
+    assert_eq!((changed("strategy"), changed("lease_grace")), (changed("heartbeat_timeout"), 0));
     assert_eq!((&off["confirm_timeout"], &off["heartbeat_timeout"]), (&Value::Null, &json!("10s")));
 }
 
