@@ -131,7 +131,7 @@ impl Node {
             metrics: metrics.clone(),
         };
         let (leader, leader_task) = Leader::start(leader_seams, leader_options(&config));
-        consensus.set_node_id_minter(LogMinter::new(leader.clone()));
+        consensus.set_node_id_minter(LogMinter::new(&leader));
         let mut watching = JoinSet::new();
         let (cluster, looking) = ConsensusView::new(consensus.clone(), log, seams.clock.clone());
         watching.spawn(looking);

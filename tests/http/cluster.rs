@@ -264,6 +264,11 @@ impl Cluster {
     pub fn api(&self, index: usize) -> Api {
         Api::new(self.shared.addresses[index])
     }
+    /// Says whether the disk of node `index` is full.
+    pub fn note_disk_full(&self, index: usize, is_full: bool) {
+        self.leaders[index].note_disk_full(is_full);
+    }
+
 
     pub fn address(&self, index: usize) -> SocketAddr {
         self.shared.addresses[index]
