@@ -15,6 +15,7 @@ pub mod options;
 pub mod panic_hook;
 mod run;
 pub mod signals;
+mod soundness;
 mod space_watch;
 pub mod values;
 
