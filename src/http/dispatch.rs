@@ -1,8 +1,8 @@
 //! Where a request is served: here, by the leader, or nowhere for now.
 //!
 //! What it promises: every answer carries node, leader and revision; a request is sent on at most one hop; a write whose
-//! outcome is open says so and is never sent twice; a panic becomes a plain 500 (`panics.rs`). What it must not do: know resources.
-//! Tested in `tests/http`.
+//! outcome is open says so and is never sent twice; a panic becomes a plain 500 (`panics.rs`). What it must not do: know
+//! resources. Tested in `tests/http`.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use super::answer::{LEADER, NODE, REVISION};
 use super::extract::Key;
 use super::forward::{Forwarded, Outgoing, UNDECIDED};
 use super::panics;
-use super::reads::{Freshness, freshness, wait_for_revision};
+use super::reads::{Freshness, freshness, wait_for_recovery, wait_for_revision};
 use super::refusal::{self, Refusal, Undecided};
 use super::routes::{self, Place};
 use super::{App, body, idempotency};
@@ -153,6 +153,8 @@ async fn serve_here(app: &App, exchange: &Exchange, next: Next) -> Response {
         if exchange.place == Place::Read {
             if !exchange.freshness.is_stale_enough {
                 app.services.cluster.read_barrier().await?;
+            } else if !routes::is_about_replicas(exchange.head.uri.path()) {
+                wait_for_recovery(app).await?;
             }
             wait_for_revision(app, exchange.freshness.min_revision).await?;
         }

@@ -161,6 +161,10 @@ impl ClusterView for NodeView {
         }
     }
 
+    async fn recovered(&self) -> Result<(), BarrierFailure> {
+        Ok(())
+    }
+
     async fn read_barrier(&self) -> Result<(), BarrierFailure> {
         match self.shared.rule() {
             Rule { leader: Some(leader), is_cut_off: false, .. } if leader == self.index => Ok(()),
@@ -237,11 +241,11 @@ impl Cluster {
             addresses: listeners.iter().map(|listener| listener.local_addr().unwrap()).collect(),
             leadership: (0..count).map(|_| watch::channel(Leadership::default()).0).collect(),
             rule: Mutex::default(),
+            is_poisoned: AtomicBool::new(false),
         });
         let stopping = CancellationToken::new();
         let mut leaders = Vec::new();
         for (index, listener) in listeners.into_iter().enumerate() {
-            is_poisoned: AtomicBool::new(false),
             let services = services(NodeView { shared: shared.clone(), index });
             leaders.push(services.leader.clone());
             tokio::spawn(slotkeeper::http::serve(listener, services, options.clone(), stopping.clone()));
@@ -260,15 +264,15 @@ impl Cluster {
         }
     }
 
-    /// The API of node `index`.
-    pub fn api(&self, index: usize) -> Api {
-        Api::new(self.shared.addresses[index])
-    }
     /// Says whether the disk of node `index` is full.
     pub fn note_disk_full(&self, index: usize, is_full: bool) {
         self.leaders[index].note_disk_full(is_full);
     }
 
+    /// The API of node `index`.
+    pub fn api(&self, index: usize) -> Api {
+        Api::new(self.shared.addresses[index])
+    }
 
     pub fn address(&self, index: usize) -> SocketAddr {
         self.shared.addresses[index]
