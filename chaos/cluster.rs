@@ -44,21 +44,31 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `count` servers as the first members of a cluster and waits until all are ready. `extra` is given to each.
     pub async fn start(binary: &Path, count: usize, extra: &[&str]) -> Self {
+        let mut cluster = Self::empty(binary, extra);
+        cluster.found(count).await;
+        cluster
+    }
+
+    /// A cluster without servers, so that their folders can be made ready.
+    pub fn empty(binary: &Path, extra: &[&str]) -> Self {
         let folder =
             tempfile::Builder::new().prefix("slotkeeper-cluster-").tempdir().expect("a temporary folder");
-        let mut cluster = Self {
+        Self {
             binary: binary.to_owned(),
             folder,
             host: free_host(),
             extra: extra.iter().map(|&option| option.to_owned()).collect(),
             servers: Vec::new(),
-        };
-        let peers: Vec<String> = (0..count).map(|number| cluster.peer_addr(number)).collect();
-        for _ in 0..count {
-            cluster.add(&["--initial-cluster", &peers.join(",")]);
         }
-        cluster.wait_until_ready(SETTLE).await;
-        cluster
+    }
+
+    /// Starts the first servers and waits until all are ready.
+    pub async fn found(&mut self, count: usize) {
+        let peers: Vec<String> = (0..count).map(|number| self.peer_addr(number)).collect();
+        for _ in 0..count {
+            self.add(&["--initial-cluster", &peers.join(",")]);
+        }
+        self.wait_until_ready(SETTLE).await;
     }
 
     /// Adds and starts one more server, with these options beside its addresses and folder.
@@ -75,7 +85,7 @@ impl Cluster {
         let server = Server {
             api_addr: format!("{}{}:7400", self.host, number + 1),
             peer_addr: self.peer_addr(number),
-            data_dir: self.folder.path().join(format!("data-{number}")),
+            data_dir: self.future_data_dir(number),
             log: self.folder.path().join(format!("server-{number}.log")),
             start: Vec::new(),
             child: None,
@@ -88,6 +98,11 @@ impl Cluster {
     pub fn addresses(&self, number: usize) -> (String, String) {
         let server = &self.servers[number];
         (server.api_addr.clone(), server.peer_addr.clone())
+    }
+
+    /// Where a server, started or not, keeps its data.
+    pub fn future_data_dir(&self, number: usize) -> PathBuf {
+        self.folder.path().join(format!("data-{number}"))
     }
 
     fn peer_addr(&self, number: usize) -> String {

@@ -127,6 +127,8 @@ problem_codes! {
     NoLeader = "no_leader", 503, true, "The cluster has no leader";
     /// The leader changed before anything was decided.
     LeadershipLost = "leadership_lost", 503, true, "The leader changed before this was decided";
+    /// The leader has no room for new entries of the log.
+    DiskFull = "disk_full", 503, true, "The disk of the leader is full";
     /// The node shuts down.
     ShuttingDown = "shutting_down", 503, true, "This node is shutting down";
     /// The leader changed after the request was written; it may or may not take effect.

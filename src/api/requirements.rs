@@ -75,7 +75,8 @@ pub struct RequirementStatus {
     pub granted: u32,
     /// Slots that it lacks.
     pub pending: u32,
-    /// Why it lacks them, as of now; empty if it lacks none.
+    /// Why it lacks them, as of now; empty if it lacks none, and in the answer to a declaration, which is given before
+    /// anything is placed for it.
     pub reasons: Vec<RefusalReasonCount>,
     /// All of these must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -46,9 +46,14 @@ pub struct Settings {
     /// What holds.
     #[serde(flatten)]
     pub values: SettingValues,
-    /// The revision of the last change; 0 if nothing was ever changed.
+    /// The revision of the last change of any setting; 0 if nothing was ever changed.
     #[schema(value_type = u64)]
     pub changed_in_revision: Revision,
+    /// The revision of the last change of each setting, by setting; 0 if it was never changed. Empty in answers of servers
+    /// that do not tell.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, u64>)]
+    pub changed_in_revisions: BTreeMap<String, Revision>,
     /// What holds where nothing was changed.
     pub defaults: SettingValues,
     /// What is allowed, in words, by setting.

@@ -53,6 +53,8 @@ pub(super) struct Shared {
     pub(super) membership: Arc<Membership>,
     pub(super) status: watch::Receiver<Status>,
     pub(super) stop: watch::Sender<Option<StopReason>>,
+    /// The last entry of the log that this node was started with.
+    pub(super) started_with: Option<u64>,
     pub(super) tasks: Mutex<JoinSet<()>>,
 }
 
@@ -180,13 +182,25 @@ impl Consensus {
         changed.await.unwrap_or(Err(MembershipError::Unknown))
     }
 
-    /// Waits until this node has applied everything that it may have applied before it was started. Until then its state
-    /// may be older than what it has shown to readers in an earlier life. Needs a leader; the caller brings the deadline.
+    /// Waits until this node has applied everything that it may have applied before it was started: all of the log that
+    /// it was started with, but for a tail that a leader has replaced and that was therefore never applied. Until then
+    /// its state may be older than what it has shown to readers in an earlier life. Needs a leader unless the log was
+    /// empty; the caller brings the deadline.
+    ///
+    /// What a follower applied before it was on its own disk, and lost with the machine, is not known to the log any more;
+    /// only a linearizable read is safe from that.
     ///
     /// # Errors
     /// [`BarrierError::Stopped`] if the node stops meanwhile.
     pub async fn recovered(&self) -> Result<(), BarrierError> {
-        self.shared.engine.0.wait_for_recovery(None).await.map(drop).map_err(|_| BarrierError::Stopped)
+        let Some(started_with) = self.shared.started_with else { return Ok(()) };
+        let has_recovered = move |metrics: &Metrics| {
+            let applied = metrics.last_applied.map(|applied| applied.index);
+            metrics.last_log_index.is_some_and(|last| applied >= Some(last.min(started_with)))
+        };
+        let waiting = self.shared.engine.0.wait(None);
+        let reached = waiting.metrics(has_recovered, "it has applied its log again").await;
+        reached.map(drop).map_err(|_| BarrierError::Stopped)
     }
 
     /// Waits until this node no longer takes part, and says why. The process must then end.

@@ -71,7 +71,8 @@ impl Consensus {
         let settling = Settling { local: &local, transport: &options.transport, mint_cluster_id };
         let standing = settling.settle(&options.bootstrap).await?;
         let (store, snapshots) = open(&local, options.log).await?;
-        let is_begun = store.bounds().last.is_some();
+        let started_with = store.bounds().last.map(|(index, _)| index);
+        let is_begun = started_with.is_some();
         let founds = standing.phase == JoinPhase::Founding && standing.node_id == 1 && !is_begun;
         if founds {
             settling.announce(&standing).await?;
@@ -97,7 +98,8 @@ impl Consensus {
             minter: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         });
-        let running = Running { engine, local, store, replica, server, peers, membership, stop };
+        let running =
+            Running { engine, local, store, started_with, replica, server, peers, membership, stop };
         Ok(running.into_handle(&standing, tasks))
     }
 }
@@ -107,6 +109,7 @@ struct Running {
     engine: Engine,
     local: Arc<LocalNode>,
     store: LogStore,
+    started_with: Option<u64>,
     replica: Replica,
     server: Arc<Server>,
     peers: Peers,
@@ -116,7 +119,7 @@ struct Running {
 
 impl Running {
     fn into_handle(self, standing: &Standing, mut tasks: JoinSet<()>) -> Consensus {
-        let Self { engine, local, store, replica, server, peers, membership, stop } = self;
+        let Self { engine, local, store, started_with, replica, server, peers, membership, stop } = self;
         let raft = engine.0.clone();
         let timing = membership.timing;
         let cluster_id = standing.cluster_id;
@@ -149,6 +152,7 @@ impl Running {
             membership,
             status,
             stop,
+            started_with,
             tasks,
         };
         Consensus { shared: Arc::new(shared) }

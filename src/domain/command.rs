@@ -241,7 +241,7 @@ pub enum Command {
         /// Which.
         name: QueueName,
     },
-    /// Settings change.
+    /// Settings change. Of logs before `ChangeSettings`; notes a change even if there is none.
     PatchSettings(SettingsPatch),
     /// Ends what is due by the state's own clock: drains, unconfirmed grants, tombstones.
     ExpireDue,
@@ -280,4 +280,6 @@ pub enum Command {
         /// What it does not hold.
         allocations: Vec<AllocationId>,
     },
+    /// Settings change; what keeps its value counts as unchanged.
+    ChangeSettings(SettingsPatch),
 }

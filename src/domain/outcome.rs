@@ -16,7 +16,7 @@ use super::ids::{
 use super::job::JobSummary;
 use super::queue::Queue;
 use super::resources::ResourceProfile;
-use super::settings::{SettingError, Settings};
+use super::settings::{SettingChanges, SettingError, Settings};
 
 /// What applying one record gave.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -156,6 +156,13 @@ pub enum Reply {
     },
     /// A node id.
     NodeId(u64),
+    /// Settings are changed, or were so already.
+    SettingsChanged {
+        /// What holds.
+        settings: Settings,
+        /// When each was changed last.
+        changes: SettingChanges,
+    },
 }
 
 /// Why one TaskManager does not serve a request.

@@ -4,6 +4,8 @@
 //! before any of it is taken. What it must not do: hold what differs between nodes (that is the server's
 //! configuration).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::ids::{Revision, StrategyName};
@@ -53,6 +55,26 @@ impl Default for Settings {
             idempotency_keys_max: 1_000_000,
             changed_in: Revision(0),
         }
+    }
+}
+
+/// The revision of the last change of each setting that was ever changed, by its name in the API.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingChanges(BTreeMap<String, Revision>);
+
+impl SettingChanges {
+    /// The revision of the last change of a setting; 0 if it was never changed.
+    pub fn revision_of(&self, setting: &str) -> Revision {
+        self.0.get(setting).copied().unwrap_or_default()
+    }
+
+    /// Whether nothing was ever changed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn note(&mut self, setting: &str, revision: Revision) {
+        self.0.insert(setting.to_owned(), revision);
     }
 }
 
@@ -113,6 +135,23 @@ impl Settings {
         Ok(next)
     }
 
+    /// The names of the settings in which `other` differs, as the API names them.
+    pub fn differing(&self, other: &Self) -> impl Iterator<Item = &'static str> + use<> {
+        let settings: [(bool, &'static str); 10] = [
+            (self.strategy != other.strategy, "strategy"),
+            (self.heartbeat_interval_ms != other.heartbeat_interval_ms, "heartbeat_interval"),
+            (self.heartbeat_timeout_ms != other.heartbeat_timeout_ms, "heartbeat_timeout"),
+            (self.lease_grace_ms != other.lease_grace_ms, "lease_grace"),
+            (self.expiries_per_second_max != other.expiries_per_second_max, "expiries_per_second_max"),
+            (self.mass_loss_share_percent != other.mass_loss_share_percent, "mass_loss_share_percent"),
+            (self.confirm_timeout_ms != other.confirm_timeout_ms, "confirm_timeout"),
+            (self.tombstone_retention_ms != other.tombstone_retention_ms, "tombstone_retention"),
+            (self.idempotency_retention_ms != other.idempotency_retention_ms, "idempotency_retention"),
+            (self.idempotency_keys_max != other.idempotency_keys_max, "idempotency_keys_max"),
+        ];
+        settings.into_iter().filter(|(differs, _)| *differs).map(|(_, setting)| setting)
+    }
+
     fn check(&self) -> Result<(), SettingError> {
         let least_timeout_ms = self.heartbeat_interval_ms.saturating_mul(3);
         let rules: [(bool, &str, &str); 8] = [
@@ -158,6 +197,25 @@ mod tests {
 
     fn refused(patch: SettingsPatch) -> Option<String> {
         Settings::default().patched(&patch).err().map(|error| error.setting)
+    }
+
+    #[test]
+    fn every_setting_has_a_name_under_which_its_changes_are_noted() {
+        let other = Settings {
+            strategy: StrategyName::new("other").unwrap(),
+            heartbeat_interval_ms: 1,
+            heartbeat_timeout_ms: 1,
+            lease_grace_ms: 1,
+            expiries_per_second_max: 1,
+            mass_loss_share_percent: 1,
+            confirm_timeout_ms: Some(1),
+            tombstone_retention_ms: 1,
+            idempotency_retention_ms: 1,
+            idempotency_keys_max: 1,
+            changed_in: Revision(1),
+        };
+        assert_eq!(Settings::default().differing(&other).count(), 10);
+        assert_eq!(other.differing(&other).count(), 0);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::indexes::Indexes;
 use super::job::Job;
 use super::outcome::{ChainHash, Grant, Outcome};
 use super::queue::Queue;
-use super::settings::Settings;
+use super::settings::{SettingChanges, Settings};
 use super::shared_map::SharedMap;
 use super::task_manager::TaskManager;
 
@@ -66,6 +66,9 @@ pub struct State {
     pub(super) ended: VecDeque<Arc<EndedAllocation>>,
     pub(super) idempotency: IdempotencyTable,
     pub(super) minted_nodes: Vec<MintedNode>,
+    /// Encoded beside the state (`replica/format.rs`), so that states of earlier logs keep their bytes and hashes.
+    #[serde(skip)]
+    pub(super) setting_changes: SettingChanges,
     #[serde(skip)]
     pub(super) indexes: Indexes,
 }
@@ -99,6 +102,7 @@ impl State {
             ended: VecDeque::new(),
             idempotency: IdempotencyTable::default(),
             minted_nodes: Vec::new(),
+            setting_changes: SettingChanges::default(),
             indexes: Indexes::default(),
         }
     }
@@ -122,6 +126,7 @@ impl State {
             ended: self.ended.clone(),
             idempotency: self.idempotency.clone(),
             minted_nodes: self.minted_nodes.clone(),
+            setting_changes: self.setting_changes.clone(),
             indexes: Indexes::default(),
         }
     }
@@ -164,6 +169,18 @@ impl State {
     /// The settings in force.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// When each setting was changed last.
+    pub fn setting_changes(&self) -> &SettingChanges {
+        &self.setting_changes
+    }
+
+    /// This state with what was encoded beside it; needed once after decoding a state.
+    #[must_use]
+    pub fn with_setting_changes(mut self, changes: SettingChanges) -> Self {
+        self.setting_changes = changes;
+        self
     }
 
     /// All TaskManagers, lost ones included.

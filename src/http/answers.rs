@@ -186,17 +186,21 @@ const SETTING_RANGES: [(&str, &str); 9] = [
     ("idempotency_keys_max", "1000 to 4000000"),
 ];
 
-/// The settings with defaults and ranges; `strategies` are the names that are registered.
+/// The settings with defaults, ranges and the revisions of their last `changes`; `strategies` are the names that are registered.
 pub(super) fn settings<'a>(
     settings: &domain::Settings,
+    changes: &domain::SettingChanges,
     strategies: impl Iterator<Item = &'a str>,
 ) -> Settings {
     let ranges = SETTING_RANGES.iter().map(|(name, range)| ((*name).to_owned(), (*range).to_owned()));
     let strategies = strategies.collect::<Vec<_>>().join(", ");
     let strategy = ("strategy".to_owned(), format!("one of {strategies}"));
+    let names = SETTING_RANGES.iter().map(|(name, _)| *name).chain(["strategy"]);
+    let changed_in = names.map(|name| (name.to_owned(), changes.revision_of(name))).collect();
     Settings {
         values: setting_values(settings),
         changed_in_revision: settings.changed_in,
+        changed_in_revisions: changed_in,
         defaults: setting_values(&domain::Settings::default()),
         ranges: ranges.chain([strategy]).collect(),
     }
@@ -209,7 +213,9 @@ mod tests {
 
     #[test]
     fn the_ranges_that_are_shown_are_those_that_are_checked() {
-        let shown = settings(&domain::Settings::default(), std::iter::empty()).ranges;
+        let shown =
+            settings(&domain::Settings::default(), &domain::SettingChanges::default(), std::iter::empty())
+                .ranges;
         let nothing = SettingsPatch::default;
         for patch in [
             SettingsPatch { heartbeat_interval_ms: Some(1), ..nothing() },

@@ -47,6 +47,8 @@ pub struct Shared {
     pub(super) leadership: watch::Receiver<Leadership>,
     pub(super) long_polls: LongPolls,
     pub(super) stopping: CancellationToken,
+    /// Set once this node has applied again what it had applied before it was started.
+    pub(super) has_recovered: OnceLock<()>,
     node_id: OnceLock<u64>,
 }
 
@@ -71,8 +73,16 @@ impl App {
     pub fn new(services: Services, options: HttpOptions, stopping: CancellationToken) -> Self {
         let forwarder = Forwarder::new(&options);
         let leadership = services.cluster.leadership();
-        let (long_polls, node_id) = (LongPolls::default(), OnceLock::new());
-        Self(Arc::new(Shared { services, options, forwarder, leadership, long_polls, stopping, node_id }))
+        Self(Arc::new(Shared {
+            services,
+            options,
+            forwarder,
+            leadership,
+            long_polls: LongPolls::default(),
+            stopping,
+            has_recovered: OnceLock::new(),
+            node_id: OnceLock::new(),
+        }))
     }
 
     /// This node; 0 before it has an id. A node never changes its id.

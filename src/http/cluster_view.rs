@@ -132,6 +132,12 @@ pub trait ClusterView: Send + Sync + 'static {
         ClusterFigures::default()
     }
 
+    /// Waits until this node has applied again what it had applied before it was started; the caller brings the deadline.
+    ///
+    /// # Errors
+    /// `Stopped` if the node stops meanwhile.
+    async fn recovered(&self) -> Result<(), BarrierFailure>;
+
     /// Proves that this node led at a moment after the call, with everything applied that was acknowledged before.
     ///
     /// # Errors

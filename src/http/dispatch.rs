@@ -1,10 +1,9 @@
 //! Where a request is served: here, by the leader, or nowhere for now.
 //!
 //! What it promises: every answer carries node, leader and revision; a request is sent on at most one hop; a write whose
-//! outcome is open says so and is never sent twice; a panic becomes a plain 500. What it must not do: know resources.
-//! Tested in `tests/http`.
+//! outcome is open says so and is never sent twice; a panic becomes a plain 500 (`panics.rs`). What it must not do: know
+//! resources. Tested in `tests/http`.
 
-use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -13,13 +12,13 @@ use axum::http::{HeaderValue, Method, StatusCode, header, request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures::FutureExt;
 use tokio::sync::watch;
 
 use super::answer::{LEADER, NODE, REVISION};
 use super::extract::Key;
 use super::forward::{Forwarded, Outgoing, UNDECIDED};
-use super::reads::{Freshness, freshness, wait_for_revision};
+use super::panics;
+use super::reads::{Freshness, freshness, wait_for_recovery, wait_for_revision};
 use super::refusal::{self, Refusal, Undecided};
 use super::routes::{self, Place};
 use super::{App, body, idempotency};
@@ -38,8 +37,9 @@ pub(super) async fn dispatch(State(app): State<App>, request: Request, next: Nex
     let method = routes::method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
     let by_replica = request.headers().contains_key(FORWARDED_BY);
-    let served = AssertUnwindSafe(serve(&app, request, next)).catch_unwind().await;
-    let mut response = served.unwrap_or_else(|_| {
+    let served = panics::contain(serve(&app, request, next)).await;
+    let mut response = served.unwrap_or_else(|panics::Panicked| {
+        app.services.metrics.http.panics.inc();
         tracing::error!(method, route = route.as_ref().map(MatchedPath::as_str), "a handler panicked");
         Refusal::new(ProblemCode::InternalError, "the server failed; its log says more").into_response()
     });
@@ -155,6 +155,8 @@ async fn serve_here(app: &App, exchange: &Exchange, next: Next) -> Response {
         if exchange.place == Place::Read {
             if !exchange.freshness.is_stale_enough {
                 app.services.cluster.read_barrier().await?;
+            } else if !routes::is_about_replicas(exchange.head.uri.path()) {
+                wait_for_recovery(app).await?;
             }
             wait_for_revision(app, exchange.freshness.min_revision).await?;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use axum::http::{Request, Response, Uri, request};
+use axum::http::{Method, Request, Response, Uri, request};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
@@ -93,7 +93,7 @@ impl Forwarder {
         tokio::select! {
             answer = self.client.request(request) => match answer {
                 Ok(response) if response.headers().contains_key(&UNDECIDED) => Forwarded::Undecided,
-                Ok(response) => Forwarded::Answered(passed_back(response)),
+                Ok(response) => Forwarded::Answered(passed_back(&outgoing.head.method, response)),
                 Err(error) if error.is_connect() => Forwarded::NotSent(error.to_string()),
                 Err(error) => Forwarded::Lost(error.to_string()),
             },
@@ -120,11 +120,15 @@ fn rebuilt(
     Ok(request)
 }
 
-fn passed_back(response: Response<hyper::body::Incoming>) -> Response<Body> {
+fn passed_back(method: &Method, response: Response<hyper::body::Incoming>) -> Response<Body> {
     let (head, body) = response.into_parts();
     let mut passed = Response::new(Body::new(body));
     *passed.status_mut() = head.status;
     copy_headers(&head.headers, passed.headers_mut());
+    // Without a body nothing else says how long it would be.
+    if let Some(length) = head.headers.get(header::CONTENT_LENGTH).filter(|_| method == Method::HEAD) {
+        passed.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
+    }
     passed
 }
 

@@ -59,7 +59,7 @@ pages! {
     "version_reused" "stale_job_master" "job_holds_slots" "insufficient_resources" "queue_in_use"
     "queue_above_maximum" "queue_protected" "limit_reached" "membership_conflict" "body_too_large"
     "idempotency_key_reused" "overloaded" "idempotency_table_full" "internal_error" "no_leader" "leadership_lost"
-    "shutting_down" "outcome_unknown" "revision_timeout"
+    "disk_full" "shutting_down" "outcome_unknown" "revision_timeout"
 }
 
 #[cfg(test)]

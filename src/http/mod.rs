@@ -31,6 +31,7 @@ mod openapi;
 mod options;
 mod overview;
 mod pages;
+mod panics;
 mod plan;
 mod queues;
 mod reads;
@@ -50,4 +51,5 @@ pub use cluster_view::{
 };
 pub use openapi::openapi_json;
 pub use options::HttpOptions;
+pub use panics::{Panicked, contain, is_contained};
 pub use serve::serve;

@@ -1,7 +1,8 @@
 //! How fresh a read is: the query parameters `consistency` and `min_revision`, and what they wait for.
 //!
 //! What it promises: a linearizable read never misses a write that was acknowledged before the read began; a stale
-//! read is the applied state of this replica, at once; `min_revision` is never undercut.
+//! read is the applied state of this replica, at once, but never one from before what the replica had applied when it was
+//! restarted; `min_revision` is never undercut.
 
 use axum::http::Uri;
 
@@ -50,6 +51,26 @@ pub(super) fn freshness(uri: &Uri) -> Result<Freshness, Refusal> {
         (_, 2..) => Err(Refusal::invalid("min_revision", "it is given more than once")),
         _ => Ok(freshness),
     }
+}
+
+/// Waits until this replica has applied again what it had applied before it was restarted.
+///
+/// # Errors
+/// `no_leader` after the time of the options: without a leader a restarted node does not know how much of its log holds.
+pub(super) async fn wait_for_recovery(app: &App) -> Result<(), Refusal> {
+    if app.has_recovered.get().is_some() {
+        return Ok(());
+    }
+    let recovered = tokio::time::timeout(app.options.leader_wait, app.services.cluster.recovered());
+    let behind = || {
+        Refusal::no_leader(
+            "this node was restarted and has not applied again what it had applied before; it needs a leader for that",
+        )
+    };
+    recovered.await.map_err(|_| behind())??;
+    // Others may have noted it just before.
+    let _ = app.has_recovered.set(());
+    Ok(())
 }
 
 /// Waits until this replica has applied `min_revision`.

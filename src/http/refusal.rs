@@ -134,6 +134,9 @@ impl From<SubmitError> for Refusal {
             SubmitError::Overloaded { retry_after_ms } => {
                 Problem::new(ProblemCode::Overloaded, detail).with_retry_after_ms(retry_after_ms).into()
             }
+            SubmitError::DiskFull { retry_after_ms } => {
+                Problem::new(ProblemCode::DiskFull, detail).with_retry_after_ms(retry_after_ms).into()
+            }
             SubmitError::LeadershipLost => {
                 let problem =
                     Problem::new(ProblemCode::LeadershipLost, detail).with_retry_after_ms(RETRY_AFTER_MS);
@@ -256,6 +259,7 @@ mod tests {
             (SubmitError::NotLeader { leader }, (503, ProblemCode::NoLeader, true, true)),
             (SubmitError::NoLeader { retry_after_ms: 1 }, (503, ProblemCode::NoLeader, true, true)),
             (SubmitError::Overloaded { retry_after_ms: 1 }, (429, ProblemCode::Overloaded, true, false)),
+            (SubmitError::DiskFull { retry_after_ms: 1 }, (503, ProblemCode::DiskFull, true, false)),
             (SubmitError::LeadershipLost, (503, ProblemCode::LeadershipLost, true, true)),
             (SubmitError::OutcomeUnknown, (504, ProblemCode::OutcomeUnknown, true, false)),
             (SubmitError::Stopped, (503, ProblemCode::ShuttingDown, true, false)),

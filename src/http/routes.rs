@@ -122,6 +122,12 @@ pub(super) fn place(method: &Method, path: Option<&str>) -> Place {
     known.map_or(Place::Here, |route| route.place)
 }
 
+/// Whether a read of `path` is about the replicas themselves, each with how far it is, rather than about what they hold.
+/// People need it most where nobody leads.
+pub(super) fn is_about_replicas(path: &str) -> bool {
+    path == "/v1/cluster"
+}
+
 /// The longest time that a request to `path` may ask to wait.
 pub(super) fn longest_wait(method: &Method, path: &str) -> Duration {
     let waits_ms = match *method {

@@ -20,11 +20,15 @@ pub(super) async fn get_settings(
     let state = app.state();
     Ok(Answer::read(
         state.revision(),
-        answers::settings(state.settings(), app.services.leader.strategies().names()),
+        answers::settings(
+            state.settings(),
+            state.setting_changes(),
+            app.services.leader.strategies().names(),
+        ),
     ))
 }
 
-/// Changes settings, all of what is given or nothing.
+/// Changes settings, all of what is given or nothing. A setting that keeps its value counts as unchanged.
 #[utoipa::path(patch, path = "/v1/settings", tag = "Settings", request_body = PatchSettings,
     responses((status = 200, body = Settings)))]
 pub(super) async fn patch_settings(
@@ -35,11 +39,11 @@ pub(super) async fn patch_settings(
     app.check_strategy("strategy", request.strategy.as_ref())?;
     let patch = requests::settings_patch(request);
     refuse_early(&app, key.as_ref(), &patch)?;
-    let written = app.submit(key, Intent::Command(Command::PatchSettings(patch))).await?;
-    let Reply::SettingsPatched(settings) = &written.reply else {
+    let written = app.submit(key, Intent::Command(Command::ChangeSettings(patch))).await?;
+    let Reply::SettingsChanged { settings, changes } = &written.reply else {
         return Err(super::app::unexpected(&written.reply));
     };
-    let body = answers::settings(settings, app.services.leader.strategies().names());
+    let body = answers::settings(settings, changes, app.services.leader.strategies().names());
     Ok(Answer::written(written.revision, written.replayed, body))
 }
 

@@ -11,7 +11,7 @@ use futures::future::{BoxFuture, FutureExt};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::handle::Leader;
+use super::handle::{Leader, WeakLeader};
 use super::intent::{Intent, Submission};
 use super::log::{BarrierFailed, LeaderAddress, Leadership, Log, NodeIdentity, ProposalError};
 use crate::consensus::{Consensus, NodeIdMinter, ProposeError, Status};
@@ -85,16 +85,17 @@ impl Log for ConsensusLog {
     }
 }
 
-/// Mints node ids through the leader's rounds.
+/// Mints node ids through the leader's rounds. Consensus holds it and the leader holds consensus, so it must not keep the
+/// leader alive.
 #[derive(Clone)]
 pub struct LogMinter {
-    leader: Leader,
+    leader: WeakLeader,
 }
 
 impl LogMinter {
     /// Mints through `leader`, which must be this node's.
-    pub fn new(leader: Leader) -> Arc<Self> {
-        Arc::new(Self { leader })
+    pub fn new(leader: &Leader) -> Arc<Self> {
+        Arc::new(Self { leader: leader.downgrade() })
     }
 }
 
@@ -102,7 +103,8 @@ impl LogMinter {
 impl NodeIdMinter for LogMinter {
     async fn mint(&self, peer_addr: &str, incarnation: Uuid) -> Result<u64, String> {
         let command = Command::MintNodeId { peer_addr: peer_addr.into(), incarnation };
-        let submitted = self.leader.submit(Submission::unkeyed(Intent::Command(command))).await;
+        let leader = self.leader.upgrade().ok_or("this node is stopping")?;
+        let submitted = leader.submit(Submission::unkeyed(Intent::Command(command))).await;
         let outcome = submitted.map_err(|error| error.to_string())?;
         match &*outcome.result {
             Ok(Reply::NodeId(node_id)) => Ok(*node_id),

@@ -4,8 +4,8 @@
 //! answered within the submission's deadline, its wait included. Cloning is cheap. What it must not do: decide.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -30,8 +30,8 @@ use crate::domain::{
 };
 use crate::scheduler::{Avoidance, Plan, Registry};
 
-/// When to try again while writes are refused until further notice.
-const REFUSED_RETRY_AFTER_MS: u64 = 5_000;
+/// When to try again at a full disk: another node may lead by then.
+const DISK_FULL_RETRY_AFTER_MS: u64 = 2_000;
 
 /// The leader's duties of this node, whether it leads or not. Clones share them.
 #[derive(Clone)]
@@ -39,6 +39,22 @@ pub struct Leader {
     shared: Arc<Shared>,
     lanes: LaneEnds,
     stop: CancellationToken,
+}
+
+/// A [`Leader`] that does not keep alive what is behind it.
+#[derive(Clone)]
+pub(super) struct WeakLeader {
+    shared: Weak<Shared>,
+    lanes: LaneEnds,
+    stop: CancellationToken,
+}
+
+impl WeakLeader {
+    /// The handle, if the node has not gone.
+    pub(super) fn upgrade(&self) -> Option<Leader> {
+        let shared = self.shared.upgrade()?;
+        Some(Leader { shared, lanes: self.lanes.clone(), stop: self.stop.clone() })
+    }
 }
 
 /// The task behind a [`Leader`].
@@ -76,7 +92,7 @@ impl Leader {
             leadership: seams.log.leadership(),
             session: tokio::sync::watch::channel(None).0,
             alarms: Alarms::default(),
-            refuses_writes: AtomicBool::new(false),
+            is_disk_full: AtomicBool::new(false),
             fault: tokio::sync::watch::channel(None).0,
             seams,
             options,
@@ -92,8 +108,8 @@ impl Leader {
     /// [`SubmitError`] says what it means each time.
     pub async fn submit(&self, submission: Submission) -> Result<Outcome, SubmitError> {
         self.check_leads()?;
-        if self.shared.refuses_writes.load(Ordering::Relaxed) {
-            return Err(SubmitError::Overloaded { retry_after_ms: REFUSED_RETRY_AFTER_MS });
+        if self.shared.is_disk_full.load(Ordering::Relaxed) && !submission.intent.is_release() {
+            return Err(SubmitError::DiskFull { retry_after_ms: DISK_FULL_RETRY_AFTER_MS });
         }
         let wait_ms = match &submission.intent {
             Intent::Allocate(request) => request.wait_ms.min(WAIT_MAX_MS),
@@ -223,10 +239,19 @@ impl Leader {
         found.ok().flatten().expect("the sender lives as long as this handle, and it was waited for")
     }
 
-    /// Whether clients' writes are refused with `Overloaded` until further notice, for example for want of disk space.
-    /// The leader's own duties go on.
-    pub fn refuse_writes(&self, refuse: bool) {
-        self.shared.refuses_writes.store(refuse, Ordering::Relaxed);
+    /// Says whether this node's disk is full. As long as it is, clients' writes are refused with `DiskFull`, except what
+    /// only ends things; the leader's own duties go on.
+    pub fn note_disk_full(&self, is_full: bool) {
+        self.shared.is_disk_full.store(is_full, Ordering::Relaxed);
+    }
+
+    /// This handle without its share in what is behind it, for what lives below the leader.
+    pub(super) fn downgrade(&self) -> WeakLeader {
+        WeakLeader {
+            shared: Arc::downgrade(&self.shared),
+            lanes: self.lanes.clone(),
+            stop: self.stop.clone(),
+        }
     }
 
     /// Ends the round loop: everybody who waits is answered, nothing more is accepted.

@@ -36,6 +36,23 @@ pub enum Intent {
     PutRequirements(PutRequirements),
 }
 
+impl Intent {
+    /// Whether it only ends things, so that it is served also where the disk is full: it makes room in the cluster, and
+    /// its entry in the log is small.
+    pub(super) fn is_release(&self) -> bool {
+        matches!(
+            self,
+            Self::Command(
+                Command::Release { .. }
+                    | Command::DeleteJob { .. }
+                    | Command::DeleteQueue { .. }
+                    | Command::DeregisterTaskManager { .. }
+                    | Command::LeaveTaskManager { .. }
+            )
+        )
+    }
+}
+
 /// A request for slots, not decided yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AllocationRequest {
@@ -77,6 +94,12 @@ pub enum SubmitError {
     /// A queue is full, or the request waited in it for as long as it may. Nothing was decided.
     #[error("the leader has more requests than it can serve")]
     Overloaded {
+        /// When to try again.
+        retry_after_ms: u64,
+    },
+    /// The disk of this node, which leads, is full. Nothing was decided; another node is about to lead.
+    #[error("the disk of the leader is full; it only takes releases and deletions")]
+    DiskFull {
         /// When to try again.
         retry_after_ms: u64,
     },

@@ -83,8 +83,8 @@ pub(super) struct Shared {
     pub(super) leadership: watch::Receiver<Leadership>,
     pub(super) session: watch::Sender<Option<Arc<Session>>>,
     pub(super) alarms: Alarms,
-    /// Whether clients' writes are refused until further notice.
-    pub(super) refuses_writes: AtomicBool,
+    /// Whether clients' writes are refused because the disk is full.
+    pub(super) is_disk_full: AtomicBool,
     pub(super) fault: watch::Sender<Option<LeaderFault>>,
 }
 

@@ -7,15 +7,15 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{self, Format};
-use crate::domain::{Record, State, StateHash};
+use crate::codec::{self, CodecError, Format};
+use crate::domain::{Record, SettingChanges, State, StateHash};
 
 use super::ReplicaError;
 
 /// One entry of the log, as the leader proposes it.
 pub const RECORD_FORMAT: Format = Format { magic: *b"SKrc", version: 1 };
-/// The body of a snapshot.
-pub const STATE_FORMAT: Format = Format { magic: *b"SKst", version: 1 };
+/// The body of a snapshot. Version 1 had no changes of single settings.
+pub const STATE_FORMAT: Format = Format { magic: *b"SKst", version: 2 };
 
 /// The bytes under which a record is proposed, stored and sent.
 ///
@@ -37,17 +37,27 @@ pub fn open(payload: &[u8]) -> Result<Record, ReplicaError> {
 struct SealedState<'a> {
     hash: [u8; 32],
     state: &'a State,
+    setting_changes: &'a SettingChanges,
 }
 
 #[derive(Deserialize)]
 struct OpenedState {
     hash: [u8; 32],
     state: State,
+    setting_changes: SettingChanges,
+}
+
+/// Version 1.
+#[derive(Deserialize)]
+struct OpenedStateOne {
+    hash: [u8; 32],
+    state: State,
 }
 
 /// The bytes of a whole state.
 pub(super) fn seal_state(state: &State) -> Result<Bytes, ReplicaError> {
-    codec::seal(STATE_FORMAT, &SealedState { hash: state.hash().0, state }).map_err(ReplicaError::State)
+    let sealed = SealedState { hash: state.hash().0, state, setting_changes: state.setting_changes() };
+    codec::seal(STATE_FORMAT, &sealed).map_err(ReplicaError::State)
 }
 
 /// The state that `body` holds, with its indexes rebuilt.
@@ -56,11 +66,63 @@ pub(super) fn seal_state(state: &State) -> Result<Bytes, ReplicaError> {
 /// [`ReplicaError::State`] names what is wrong with the bytes; [`ReplicaError::StateHash`] says that they are whole but
 /// decode to another state than the one that was written.
 pub(super) fn open_state(body: &[u8]) -> Result<State, ReplicaError> {
-    let OpenedState { hash, mut state } = codec::open(STATE_FORMAT, body).map_err(ReplicaError::State)?;
+    let (hash, mut state) = decoded(body).map_err(ReplicaError::State)?;
     state.rebuild_indexes();
     let found = state.hash();
     if found.0 != hash {
         return Err(ReplicaError::StateHash { written: StateHash(hash), found });
     }
     Ok(state)
+}
+
+/// The written hash and the state, of any version that was ever written.
+fn decoded(sealed: &[u8]) -> Result<([u8; 32], State), CodecError> {
+    let (version, body) = codec::open_known(STATE_FORMAT, sealed)?;
+    if version == 1 {
+        let OpenedStateOne { hash, state } = codec::decode(body, body.len())?;
+        return Ok((hash, state));
+    }
+    let OpenedState { hash, state, setting_changes } = codec::decode(body, body.len())?;
+    Ok((hash, state.with_setting_changes(setting_changes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        Batch, ClusterId, Command, KeyedCommand, LogicalTime, Revision, SessionNumber, SessionStart,
+        SettingsPatch,
+    };
+
+    fn begun() -> State {
+        let cluster = ClusterId(uuid::Uuid::from_u128(1 << 64));
+        let mut state = State::new();
+        state.apply(&Record::Begin(SessionStart { cluster, node_id: 1, at: LogicalTime(1_000) }));
+        state
+    }
+
+    fn with_a_changed_setting() -> State {
+        let mut state = begun();
+        let patch = SettingsPatch { lease_grace_ms: Some(1), ..SettingsPatch::default() };
+        let commands = vec![KeyedCommand { key: None, command: Command::ChangeSettings(patch) }];
+        state.apply(&Record::Round(Batch { session: SessionNumber(1), at: LogicalTime(2_000), commands }));
+        state
+    }
+
+    #[test]
+    fn a_state_reads_back_with_the_changes_of_its_settings() {
+        let state = with_a_changed_setting();
+        let opened = open_state(&seal_state(&state).unwrap()).unwrap();
+        assert_eq!(opened.setting_changes().revision_of("lease_grace"), Revision(2));
+        assert_eq!(opened.hash(), state.hash());
+        assert_ne!(opened.hash(), state.with_setting_changes(SettingChanges::default()).hash());
+    }
+
+    #[test]
+    fn a_state_of_version_1_is_read() {
+        let state = begun();
+        let first = Format { version: 1, ..STATE_FORMAT };
+        let sealed = codec::seal(first, &(state.hash().0, &state)).unwrap();
+        assert_eq!(open_state(&sealed).unwrap().hash(), state.hash());
+    }
 }

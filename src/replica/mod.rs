@@ -177,6 +177,14 @@ impl Replica {
 #[derive(Debug)]
 pub struct PreparedState(State);
 
+#[cfg(test)]
+impl PreparedState {
+    /// A state as it is, sound or not.
+    pub(crate) fn unchecked(state: State) -> Self {
+        Self(state)
+    }
+}
+
 /// The state of one revision, taken out of the replica.
 #[derive(Debug)]
 pub struct SnapshotView {

@@ -19,6 +19,8 @@ const QUEUE_LENGTHS: std::ops::RangeInclusive<u32> = 16..=1_000_000;
 /// Bounds of the entries between two snapshots.
 const SNAPSHOT_INTERVALS: std::ops::RangeInclusive<u64> = 100..=1_000_000;
 
+/// Bounds of the connections of clients.
+const CONNECTIONS: std::ops::RangeInclusive<u32> = 16..=1_000_000;
 /// Bounds of the threads that serve.
 const WORKER_THREADS: std::ops::RangeInclusive<u32> = 1..=1024;
 
@@ -106,6 +108,8 @@ pub struct ServerConfig {
     pub submission_deadline: Duration,
     /// Log entries between two snapshots.
     pub snapshot_interval_entries: u64,
+    /// Connections of clients at once, in all and from one address, because workers behind one address share it.
+    pub connections_max: u32,
     /// Threads that serve; `None` is one per processor and at least 2.
     pub worker_threads: Option<u32>,
     /// How long stopping may take.
@@ -153,6 +157,7 @@ impl ServerConfig {
                 5_000,
                 SNAPSHOT_INTERVALS,
             )?,
+            connections_max: within("--connections-max", options.connections_max, 1_024, CONNECTIONS)?,
             worker_threads: options
                 .worker_threads
                 .map(|count| within("--worker-threads", Some(count), count, WORKER_THREADS))
@@ -336,6 +341,10 @@ mod tests {
         assert!(
             problem(ServerOptions { snapshot_interval: Some(1), ..options() })
                 .contains("--snapshot-interval")
+        );
+        assert!(
+            problem(ServerOptions { connections_max: Some(0), ..options() })
+                .contains("within 16 and 1000000")
         );
     }
 

@@ -103,12 +103,12 @@ impl ClusterView for ConsensusView {
         }
     }
 
+    async fn recovered(&self) -> Result<(), BarrierFailure> {
+        self.consensus.recovered().await.map_err(barrier_failure)
+    }
+
     async fn read_barrier(&self) -> Result<(), BarrierFailure> {
-        self.consensus.read_barrier().await.map_err(|error| match error {
-            BarrierError::NotLeader { .. } => BarrierFailure::NotLeader,
-            BarrierError::NoQuorum => BarrierFailure::NoQuorum,
-            BarrierError::Stopped => BarrierFailure::Stopped,
-        })
+        self.consensus.read_barrier().await.map_err(barrier_failure)
     }
 
     async fn reports(&self) -> BTreeMap<u64, MemberReport> {
@@ -168,6 +168,14 @@ fn member(member: &Member, role: MemberRole) -> ClusterMember {
         api_addr: member.api_addr.clone(),
         peer_addr: member.peer_addr.clone(),
         is_voter: role == MemberRole::Voter,
+    }
+}
+
+fn barrier_failure(error: BarrierError) -> BarrierFailure {
+    match error {
+        BarrierError::NotLeader { .. } => BarrierFailure::NotLeader,
+        BarrierError::NoQuorum => BarrierFailure::NoQuorum,
+        BarrierError::Stopped => BarrierFailure::Stopped,
     }
 }
 

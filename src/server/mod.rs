@@ -17,6 +17,7 @@ pub mod recover;
 mod replacing;
 mod run;
 pub mod signals;
+mod soundness;
 mod space_watch;
 pub mod values;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use super::exit::ServerError;
 use super::joining;
 use super::options::ProfileOption;
 use super::replacing::Replacement;
-use super::{agreement, space_watch};
+use super::{agreement, soundness, space_watch};
 use crate::clock::Clock;
 use crate::consensus::{
     Bootstrap, Consensus, ConsensusOptions, LogRetention, PeerListener, Timing, Transport,
@@ -79,7 +79,7 @@ impl Listeners {
     }
 }
 
-/// A running node. Dropping it ends its tasks without any order; [`Node::stop`] stops it in order.
+/// A running node. Dropping it ends its tasks without any order, a moment later; [`Node::stop`] stops it in order.
 pub struct Node {
     api_addr: String,
     peer_addr: String,
@@ -90,8 +90,26 @@ pub struct Node {
     stopping: CancellationToken,
     serving: JoinHandle<()>,
     stop_deadline: Duration,
+    clock: Arc<dyn Clock>,
     /// Ended with the node.
     _watching: JoinSet<()>,
+    _cut_off: CutOff,
+}
+
+/// Ends the tasks that share the node's parts when the node is dropped; after an orderly stop there is nothing left to
+/// end. Whoever holds a part holds the data directory and the peer port.
+struct CutOff {
+    stopping: CancellationToken,
+    leader: Leader,
+    serving: AbortHandle,
+}
+
+impl Drop for CutOff {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+        self.leader.stop();
+        self.serving.abort();
+    }
 }
 
 impl Node {
@@ -132,7 +150,7 @@ impl Node {
             metrics: metrics.clone(),
         };
         let (leader, leader_task) = Leader::start(leader_seams, leader_options(&config));
-        consensus.set_node_id_minter(LogMinter::new(leader.clone()));
+        consensus.set_node_id_minter(LogMinter::new(&leader));
         let mut watching = JoinSet::new();
         let (cluster, looking) = ConsensusView::new(consensus.clone(), log, seams.clock.clone());
         watching.spawn(looking);
@@ -147,9 +165,11 @@ impl Node {
             replica: replica.clone(),
             cluster,
             metrics,
-            clock: seams.clock,
+            clock: seams.clock.clone(),
         };
-        let serving = tokio::spawn(http::serve(api, services, HttpOptions::default(), stopping.clone()));
+        let serving = tokio::spawn(http::serve(api, services, http_options(&config), stopping.clone()));
+        let cut_off =
+            CutOff { stopping: stopping.clone(), leader: leader.clone(), serving: serving.abort_handle() };
         tracing::info!(api = %api_addr, peer = %peer_addr, node = consensus.status().node_id, "this node serves");
         Ok(Self {
             api_addr,
@@ -161,7 +181,9 @@ impl Node {
             stopping,
             serving,
             stop_deadline: config.stop_deadline,
+            clock: seams.clock,
             _watching: watching,
+            _cut_off: cut_off,
         })
     }
 
@@ -188,6 +210,7 @@ impl Node {
             reason = agreement::outvoted(self.consensus.clone(), self.replica.clone()) => {
                 ServerError::Divergence(reason)
             }
+            violations = soundness::broken(self.replica.clone(), self.clock.clone()) => ServerError::Broken(violations),
         }
     }
 
@@ -252,6 +275,11 @@ fn timing(profile: ProfileOption) -> Timing {
         ProfileOption::Wan => Timing::WAN,
         ProfileOption::Slow => Timing::SLOW,
     }
+}
+
+fn http_options(config: &ServerConfig) -> HttpOptions {
+    let connections_max = config.connections_max as usize;
+    HttpOptions { connections_max, connections_per_address_max: connections_max, ..HttpOptions::default() }
 }
 
 fn leader_options(config: &ServerConfig) -> LeaderOptions {

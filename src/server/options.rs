@@ -91,6 +91,9 @@ pub struct ServerOptions {
     /// Log entries between two snapshots; two fifths as many stay behind one [default: 5000]
     #[arg(long, env = "SLOTKEEPER_SNAPSHOT_INTERVAL", value_name = "ENTRIES")]
     pub snapshot_interval: Option<u64>,
+    /// Client connections at once; beyond it they are closed without an answer [default: 1024]
+    #[arg(long, env = "SLOTKEEPER_CONNECTIONS_MAX", value_name = "COUNT")]
+    pub connections_max: Option<u32>,
     /// Threads that serve [default: one per processor, at least 2]
     #[arg(long, env = "SLOTKEEPER_WORKER_THREADS", value_name = "COUNT")]
     pub worker_threads: Option<u32>,
@@ -138,6 +141,7 @@ impl ServerOptions {
             waiting_length: self.waiting_length.or(weaker.waiting_length),
             submission_deadline: self.submission_deadline.or(weaker.submission_deadline),
             snapshot_interval: self.snapshot_interval.or(weaker.snapshot_interval),
+            connections_max: self.connections_max.or(weaker.connections_max),
             worker_threads: self.worker_threads.or(weaker.worker_threads),
             stop_deadline: self.stop_deadline.or(weaker.stop_deadline),
         }

@@ -170,6 +170,8 @@ pub struct HttpMetrics {
     pub forwarded: Counter,
     /// Forwarded requests whose outcome is not known.
     pub forwards_unknown: Counter,
+    /// Requests whose handling panicked; each is a bug.
+    pub panics: Counter,
 }
 
 impl HttpMetrics {
@@ -188,6 +190,7 @@ impl HttpMetrics {
             forwarded: to.counter("http_forwarded", "Requests that were forwarded to the leader"),
             forwards_unknown: to
                 .counter("http_forwards_unknown", "Forwarded requests whose outcome is not known"),
+            panics: to.counter("http_panics", "Requests whose handling panicked; each is a bug"),
         }
     }
 

@@ -60,6 +60,7 @@ fn setting_values(heartbeat_timeout: &str) -> Value {
 pub fn settings() -> Value {
     let mut settings = setting_values("10s");
     settings["changed_in_revision"] = json!(8);
+    settings["changed_in_revisions"] = json!({"heartbeat_timeout": 8, "heartbeat_interval": 0});
     settings["defaults"] = setting_values("5s");
     settings["ranges"] = json!({"heartbeat_interval": "50ms to 1m"});
     settings

@@ -57,8 +57,8 @@ async fn settings_are_shown_with_defaults_and_ranges() {
     assert_eq!(lines.len(), 11);
     let line = |name: &str| *lines.iter().find(|line| line.starts_with(name)).unwrap();
     let words = |name: &str| line(name).split_whitespace().collect::<Vec<_>>();
-    assert_eq!(words("heartbeat_timeout"), ["heartbeat_timeout", "10s", "5s", "-"]);
-    assert_eq!(words("heartbeat_interval"), ["heartbeat_interval", "1s", "1s", "50ms", "to", "1m"]);
+    assert_eq!(words("heartbeat_timeout"), ["heartbeat_timeout", "10s", "5s", "revision", "8", "-"]);
+    assert_eq!(words("heartbeat_interval"), ["heartbeat_interval", "1s", "1s", "-", "50ms", "to", "1m"]);
     assert_eq!(words("confirm_timeout")[1], "none");
     assert_eq!(run(&server, &["settings", "get", "--output", "json"]).await.json(), settings());
 }

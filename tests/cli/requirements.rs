@@ -84,7 +84,7 @@ async fn json_declares_any_number_of_lines_from_a_file_or_standard_input() {
     let declaration = json!({"version": 9, "requirements": lines, "job_master_id": "jm-1"}).to_string();
     let args = put("-");
     run_with_input(&server, &args.each_ref().map(String::as_str), &declaration).await.assert_status(0);
-    let body = &server.asked()[2].body;
+    let body = &server.asked()[3].body;
     assert_eq!((&body["version"], &body["job_master_id"]), (&json!(9), &json!("jm-1")));
 
     let broken =

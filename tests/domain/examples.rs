@@ -214,6 +214,12 @@ fn patch() -> SettingsPatch {
     }
 }
 
+fn setting_changes() -> SettingChanges {
+    let mut ledger = Ledger::new();
+    ledger.reply(Command::ChangeSettings(SettingsPatch { lease_grace_ms: Some(1), ..Default::default() }));
+    ledger.state.setting_changes().clone()
+}
+
 fn commands() -> Vec<Command> {
     let id = task_manager("tm");
     let allocate = Allocate {
@@ -279,6 +285,7 @@ fn commands() -> Vec<Command> {
             }],
         },
         Command::EndNotHeld { id: task_manager("tm"), epoch: Epoch(7), allocations: vec![allocation(1)] },
+        Command::ChangeSettings(patch()),
     ]
 }
 
@@ -349,6 +356,7 @@ fn replies() -> Vec<Reply> {
         Reply::SettingsPatched(Settings::default()),
         Reply::Expired { count: 9 },
         Reply::NodeId(4),
+        Reply::SettingsChanged { settings: Settings::default(), changes: setting_changes() },
     ]
 }
 

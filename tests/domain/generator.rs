@@ -190,7 +190,8 @@ impl Player {
             190..=219 => self.fulfil_choice(choice),
             220..=228 => put_queue_choice(choice),
             229..=232 => Command::DeleteQueue { name: queue(queue_name(choice.who)) },
-            233..=236 => Command::PatchSettings(patch_choice(choice)),
+            233..=234 => Command::PatchSettings(patch_choice(choice)),
+            235..=236 => Command::ChangeSettings(patch_choice(choice)),
             237..=247 => Command::ExpireDue,
             _ => Command::MintNodeId {
                 peer_addr: Arc::from(task_manager_name(choice.who)),

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use slotkeeper::codec;
-use slotkeeper::domain::{Record, State};
+use slotkeeper::domain::{Record, SettingChanges, State};
 
 use crate::generator::{Played, play, run};
 use crate::support::difference;
@@ -40,8 +40,9 @@ fn through_bytes(record: &Record) -> Record {
 
 /// A state as a replica gets it that is too far behind: through bytes, with its indexes derived anew.
 fn through_snapshot(state: &State) -> State {
-    let bytes = codec::encode(&state.without_indexes()).unwrap();
-    let mut restored: State = codec::decode(&bytes, bytes.len()).unwrap();
+    let bytes = codec::encode(&(state.without_indexes(), state.setting_changes())).unwrap();
+    let (restored, changes): (State, SettingChanges) = codec::decode(&bytes, bytes.len()).unwrap();
+    let mut restored = restored.with_setting_changes(changes);
     restored.rebuild_indexes();
     restored
 }

@@ -1,6 +1,6 @@
 //! Rules of queues and settings.
 
-use slotkeeper::domain::{Command, QueuePhase, Rejection, Reply, SettingsPatch, StaleDecision};
+use slotkeeper::domain::{Command, QueuePhase, Rejection, Reply, Revision, SettingsPatch, StaleDecision};
 
 use crate::support::*;
 
@@ -82,4 +82,24 @@ fn settings_are_taken_as_a_whole_or_not_at_all() {
     ledger.patch(SettingsPatch { confirm_timeout_ms: Some(Some(7_000)), ..Default::default() });
     assert_eq!(ledger.state.settings().confirm_timeout_ms, Some(7_000));
     assert_eq!(ledger.state.settings().changed_in, ledger.state.revision());
+}
+
+#[test]
+fn only_a_setting_that_changes_moves_its_revision() {
+    let mut ledger = Ledger::new();
+    let change = |patch| Command::ChangeSettings(patch);
+    ledger.reply(change(SettingsPatch { lease_grace_ms: Some(1), ..Default::default() }));
+    let first = ledger.state.revision();
+    ledger.reply(change(SettingsPatch { mass_loss_share_percent: Some(50), ..Default::default() }));
+    let second = ledger.state.revision();
+    let same = SettingsPatch { lease_grace_ms: Some(1), ..Default::default() };
+    for patch in [SettingsPatch::default(), same] {
+        let told = ledger.reply(change(patch));
+        let changes = ledger.state.setting_changes().clone();
+        assert_eq!(told, Reply::SettingsChanged { settings: ledger.state.settings().clone(), changes });
+    }
+    let revision_of = |setting| ledger.state.setting_changes().revision_of(setting);
+    assert_eq!(ledger.state.settings().changed_in, second);
+    assert_eq!((revision_of("lease_grace"), revision_of("mass_loss_share_percent")), (first, second));
+    assert_eq!(revision_of("strategy"), Revision(0));
 }

@@ -3,6 +3,7 @@
 //! The system calls of whole clusters are traced with `strace` and every acknowledgement is held against the syncs
 //! before it; disks are made to refuse and to hang under running servers; data directories are damaged, lost and
 //! shared; servers are killed while they open. Where a cluster is under load, the verdict of `chaos/` must be clean.
+//! A full disk, a replica that differs and a restart without a leader are tried without load.
 //! `tests/run` installs `strace`; without it the tests that need it fail, unless `SLOTKEEPER_WITHOUT_STRACE=1` says that
 //! this is known.
 
@@ -28,8 +29,11 @@ mod acknowledgements;
 mod configuration;
 mod damage;
 mod disk_errors;
+mod divergence;
+mod full_disk;
 mod program;
 mod proof;
+mod restart;
 mod start;
 mod strace;
 mod trace;

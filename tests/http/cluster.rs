@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub struct Shared {
     addresses: Vec<SocketAddr>,
     leadership: Vec<watch::Sender<Leadership>>,
     rule: Mutex<Rule>,
+    is_poisoned: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -87,6 +89,11 @@ impl Shared {
     /// Takes the quorum away from the leader, without a word to anybody.
     pub fn cut_off_leader(&self) {
         self.rule.lock().unwrap().is_cut_off = true;
+    }
+
+    /// Whether looking at the cluster panics.
+    pub fn poison(&self, is_poisoned: bool) {
+        self.is_poisoned.store(is_poisoned, Ordering::Relaxed);
     }
 
     /// Tells node `index` alone that `leader` leads.
@@ -143,6 +150,7 @@ impl ClusterView for NodeView {
     }
 
     fn picture(&self) -> ClusterPicture {
+        assert!(!self.shared.is_poisoned.load(Ordering::Relaxed), "this look at the cluster was poisoned");
         let rule = self.shared.rule();
         ClusterPicture {
             cluster_id: Some(ClusterId(Uuid::from_u128(1 << 64))),
@@ -151,6 +159,10 @@ impl ClusterView for NodeView {
             members: (0..self.shared.addresses.len()).map(|index| self.shared.member(index)).collect(),
             contact_age: (!rule.is_cut_off).then_some(Duration::ZERO),
         }
+    }
+
+    async fn recovered(&self) -> Result<(), BarrierFailure> {
+        Ok(())
     }
 
     async fn read_barrier(&self) -> Result<(), BarrierFailure> {
@@ -229,6 +241,7 @@ impl Cluster {
             addresses: listeners.iter().map(|listener| listener.local_addr().unwrap()).collect(),
             leadership: (0..count).map(|_| watch::channel(Leadership::default()).0).collect(),
             rule: Mutex::default(),
+            is_poisoned: AtomicBool::new(false),
         });
         let stopping = CancellationToken::new();
         let mut leaders = Vec::new();
@@ -249,6 +262,11 @@ impl Cluster {
             let serves = tokio::time::timeout(Duration::from_secs(10), self.leaders[leader].serving());
             serves.await.expect("the new leader serves");
         }
+    }
+
+    /// Says whether the disk of node `index` is full.
+    pub fn note_disk_full(&self, index: usize, is_full: bool) {
+        self.leaders[index].note_disk_full(is_full);
     }
 
     /// The API of node `index`.

@@ -215,6 +215,43 @@ async fn the_same_key_gives_the_first_answer_again_on_any_node_and_after_a_chang
 }
 
 #[tokio::test]
+async fn a_declaration_given_again_is_answered_as_the_first_time_whatever_has_come_of_it() {
+    let cluster = Cluster::single().await;
+    let api = cluster.api(0);
+    api.job("job").await;
+    let key = [("idempotency-key", "key-1")];
+    let path = "/v1/jobs/job/requirements";
+    let line = r#"{"name": "a", "min": 1, "desired": 3, "profile": {"cpu_cores": 1},
+        "constraints": [{"label": "zone", "op": "=", "values": ["a"]}, {"spread_by": "zone", "max_per": 2}]}"#;
+    let body = format!(r#"{{"version": 1, "requirements": [{line}]}}"#);
+    let first = api.call(Method::PUT, path, &key, body.clone()).await.expect(200);
+    api.register("tm-1", 2).await;
+    let served = api.get(path).await.expect(200).json();
+    assert_ne!(served["requirements"][0]["granted"], first.json()["requirements"][0]["granted"]);
+    let again = api.call(Method::PUT, path, &key, body.clone()).await.expect(200);
+    assert_eq!((again.header("slotkeeper-replayed"), &again.text), ("true", &first.text));
+    api.put(path, json!({"version": 2, "requirements": []})).await.expect(200);
+    api.delete("/v1/jobs/job").await.expect(200);
+    let again = api.call(Method::PUT, path, &key, body).await.expect(200);
+    assert_eq!((again.header("slotkeeper-replayed"), &again.text), ("true", &first.text));
+    assert_eq!(again.header("slotkeeper-revision"), first.header("slotkeeper-revision"));
+}
+
+#[tokio::test]
+async fn a_forwarded_head_tells_the_length_that_the_leader_would_tell() {
+    let cluster = Cluster::start(2, HttpOptions::default()).await;
+    cluster.api(0).job("job").await;
+    for path in ["/v1/jobs/job", "/v1/jobs/none"] {
+        let direct = cluster.api(0).call(Method::HEAD, path, &[], "").await;
+        let forwarded = cluster.api(1).call(Method::HEAD, path, &[], "").await;
+        let got = cluster.api(1).get(path).await;
+        assert_eq!((forwarded.status, forwarded.text.as_str()), (direct.status, ""));
+        assert_eq!(forwarded.header("content-length"), direct.header("content-length"));
+        assert_eq!(forwarded.header("content-length"), got.text.len().to_string());
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_remembered_under_its_key_too() {
     let cluster = Cluster::single().await;
     let api = cluster.api(0);

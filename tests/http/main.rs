@@ -7,6 +7,7 @@ mod cluster;
 mod forwarding;
 mod limits;
 mod paging;
+mod panics;
 mod problems;
 mod resources;
 mod routes;

@@ -52,6 +52,7 @@ async fn every_code_is_met_where_the_contract_says() {
     jobs(&api, &seen).await;
     queues(&api, &seen).await;
     idempotency(&api, &seen).await;
+    full_disk(&cluster, &seen).await;
     let mut met = seen.0.into_inner().unwrap();
     met.extend(ELSEWHERE.iter().map(|code| (*code).to_owned()));
     let all: BTreeSet<_> = ProblemCode::ALL.iter().map(|code| code.as_str().to_owned()).collect();
@@ -133,6 +134,17 @@ async fn jobs(api: &Api, seen: &Seen) {
     api.put(path, declare(5, 1)).await.expect(200);
     seen.expect(api.put(path, declare(4, 1)).await, 409, "stale_version");
     seen.expect(api.put(path, declare(5, 2)).await, 409, "version_reused");
+}
+
+async fn full_disk(cluster: &Cluster, seen: &Seen) {
+    let api = cluster.api(0);
+    api.job("last").await;
+    cluster.note_disk_full(0, true);
+    let problem = seen.expect(api.put("/v1/jobs/more", json!({})).await, 503, "disk_full");
+    assert_eq!(problem["retryable"], true);
+    api.delete("/v1/jobs/last").await.expect(200);
+    cluster.note_disk_full(0, false);
+    api.job("more").await;
 }
 
 async fn queues(api: &Api, seen: &Seen) {

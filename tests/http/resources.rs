@@ -331,6 +331,8 @@ async fn requirements_are_declared_served_and_explained() {
         {"name": "b", "desired": 3, "constraints": [{"label": "zone", "op": "=", "values": ["a"]}]}]});
     let put = api.put("/v1/jobs/job/requirements", body).await.expect(200).json();
     assert_eq!((&put["job_id"], &put["version"]), (&json!("job"), &json!(1)));
+    let taken = &put["requirements"][1];
+    assert_eq!((&taken["granted"], &taken["pending"], &taken["desired"]), (&json!(0), &json!(3), &json!(3)));
     let declared = api.get("/v1/jobs/job/requirements").await.expect(200).json();
     let line = |index: usize| declared["requirements"][index].clone();
     assert_eq!(
@@ -410,7 +412,15 @@ async fn settings_are_read_with_defaults_and_changed() {
     assert_eq!((&after["strategy"], &after["heartbeat_timeout"]), (&json!("any_fit"), &json!("10s")));
     assert_eq!(after["changed_in_revision"].to_string(), revision);
     assert_eq!(after["defaults"], before["defaults"]);
+    for nothing in [json!({}), json!({"heartbeat_timeout": "10s"})] {
+        let unchanged = api.patch("/v1/settings", nothing).await.expect(200).json();
+        assert_eq!(unchanged, after, "what keeps its value is no change");
+    }
     let off = api.patch("/v1/settings", json!({"confirm_timeout": null})).await.expect(200).json();
+    let changed = |setting: &str| off["changed_in_revisions"][setting].as_u64().unwrap();
+    assert_eq!(off["changed_in_revision"], changed("confirm_timeout"));
+    assert!(changed("strategy") > 0 && changed("strategy") < changed("confirm_timeout"));
+    assert_eq!((changed("strategy"), changed("lease_grace")), (changed("heartbeat_timeout"), 0));
     assert_eq!((&off["confirm_timeout"], &off["heartbeat_timeout"]), (&Value::Null, &json!("10s")));
 }
 

@@ -10,6 +10,7 @@ use serde_json::json;
 use slotkeeper::clock::SystemClock;
 use slotkeeper::consensus::{TcpTransport, Transport};
 use slotkeeper::server::{Listeners, Node, NodeSeams, ServerConfig, ServerOptions};
+use slotkeeper::storage::{DataDir, DataDirOptions};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -76,6 +77,38 @@ impl Servers {
             found.map(|member| member["node_id"] == status["leader_id"])
         };
         (0..3).find(|index| member(*index) == Some(true)).expect("a server leads")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_dropped_lets_go_of_its_data_and_its_ports() {
+    let folder = tempfile::tempdir().unwrap();
+    let transport: Arc<dyn Transport> = Arc::new(TcpTransport);
+    let api = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listeners = Listeners { api, peer: transport.listen("127.0.0.1:0").await.unwrap() };
+    let peer = listeners.peer.address().unwrap().to_string();
+    let config = config(folder.path(), vec![peer.clone()], &peer);
+    let seed = AtomicU64::new(1);
+    let random = Arc::new(move || seed.fetch_add(1, Ordering::Relaxed));
+    let seams = NodeSeams { clock: Arc::new(SystemClock), transport, random };
+    let node = Node::start(config, listeners, seams).await.unwrap();
+    let address = node.api_addr().to_owned();
+    Api::new(address.parse().unwrap()).put("/v1/jobs/job", json!({})).await.expect(201);
+    drop(node);
+    let options = || DataDirOptions {
+        free_space_floor_bytes: Some(0),
+        ..DataDirOptions::new(|| uuid::Uuid::from_u128(2))
+    };
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut held = vec!["the API port", "the peer port", "the data directory"];
+    while !held.is_empty() {
+        assert!(Instant::now() < deadline, "still held: {held:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        held.retain(|what| match *what {
+            "the API port" => std::net::TcpListener::bind(&address).is_err(),
+            "the peer port" => std::net::TcpListener::bind(&peer).is_err(),
+            _ => DataDir::open(folder.path(), options()).is_err(),
+        });
     }
 }
 

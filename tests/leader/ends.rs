@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use slotkeeper::domain::{ClusterId, Command, LogicalTime, Record, SessionStart};
-use slotkeeper::leader::{LeaderFault, LeaderOptions, ProposalError, SubmitError};
+use slotkeeper::domain::{ClusterId, Command, JobId, LogicalTime, Record, SessionStart};
+use slotkeeper::leader::{Intent, LeaderFault, LeaderOptions, ProposalError, Submission, SubmitError};
 use slotkeeper::replica;
 
 use crate::rig::{DEADLINE, Rig, allocate, eventually, options, put_job};
@@ -127,12 +127,16 @@ async fn a_result_that_differs_from_the_copy_stops_the_node() {
 }
 
 #[tokio::test]
-async fn a_leader_that_is_told_to_refuses_writes_until_it_is_told_otherwise() {
+async fn a_leader_whose_disk_is_full_only_ends_things() {
     let rig = Rig::new().await;
-    rig.leader.refuse_writes(true);
-    let refused = rig.leader.submit(allocate("job", 1, 0)).await;
-    assert!(matches!(refused, Err(SubmitError::Overloaded { .. })), "{refused:?}");
-    rig.leader.refuse_writes(false);
+    rig.job("held", 0).await;
+    rig.leader.note_disk_full(true);
+    let refused = rig.leader.submit(allocate("held", 1, 0)).await;
+    assert!(matches!(refused, Err(SubmitError::DiskFull { .. })), "{refused:?}");
+    let delete = Command::DeleteJob { id: JobId::new("held").unwrap() };
+    let deleted = rig.leader.submit(Submission::unkeyed(Intent::Command(delete))).await.unwrap();
+    assert!(deleted.result.is_ok(), "what only ends things is still done: {deleted:?}");
+    rig.leader.note_disk_full(false);
     rig.job("job", 0).await;
 }
 

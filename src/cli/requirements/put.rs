@@ -77,7 +77,9 @@ pub(super) async fn run(put: &Put, context: &Context) -> Result<(), Failure> {
     };
     let request = PutRequirements { version: RequirementVersion(version), requirements, job_master_id };
     let declared = context.client.put_requirements(&put.job, &request).await?;
-    show(context, &declared);
+    // That answer is of the moment of declaring; a person wants to see what has come of it. It is declared either way.
+    let stands = context.client.requirements(&put.job).await.unwrap_or(declared);
+    show(context, &stands);
     Ok(())
 }
 

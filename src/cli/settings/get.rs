@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::table::Table;
 
-/// Shows all settings with their defaults and ranges
+/// Shows all settings with their defaults, ranges and the revisions of their last changes
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Get {}
 
@@ -19,12 +19,14 @@ pub(super) async fn run(_get: &Get, context: &Context) -> Result<(), Failure> {
 }
 
 pub(super) fn table(settings: &Settings) -> Table {
-    let mut table = Table::new(&["SETTING", "VALUE", "DEFAULT", "RANGE"]);
+    let mut table = Table::new(&["SETTING", "VALUE", "DEFAULT", "CHANGED IN", "RANGE"]);
     let defaults = members(&settings.defaults);
     for (name, value) in members(&settings.values) {
         let default = defaults.get(&name).map(text).unwrap_or_default();
         let range = settings.ranges.get(&name).cloned().unwrap_or_default();
-        table.row([name, text(&value), default, range]);
+        let changed = settings.changed_in_revisions.get(&name).filter(|revision| revision.0 > 0);
+        let changed = changed.map(|revision| format!("revision {revision}")).unwrap_or_default();
+        table.row([name, text(&value), default, changed, range]);
     }
     table
 }

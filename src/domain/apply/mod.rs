@@ -176,6 +176,7 @@ impl Transaction<'_> {
             Command::PutQueue { name, maximum, phase } => self.put_queue(name, maximum, *phase),
             Command::DeleteQueue { name } => self.delete_queue(name),
             Command::PatchSettings(patch) => self.patch_settings(patch),
+            Command::ChangeSettings(patch) => self.change_settings(patch),
             Command::ExpireDue => self.expire_due(),
             Command::MintNodeId { peer_addr, incarnation } => self.mint_node_id(peer_addr, *incarnation),
             Command::LeaveTaskManager { id, epoch } => self.leave_task_manager(id, *epoch),
