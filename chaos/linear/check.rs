@@ -80,8 +80,7 @@ pub fn check(setting: &Setting, operations: Vec<Operation>) -> Report {
     for (number, operations) in (0..).zip(&parts) {
         report.counts.overlap_max = report.counts.overlap_max.max(longest_overlap(operations));
         let part = Part::new(setting, operations);
-        let limit =
-            Limit { configurations: CONFIGURATIONS_MAX, deadline: Instant::now() + SEARCH_TIME_MAX };
+        let limit = Limit { configurations: CONFIGURATIONS_MAX, deadline: Instant::now() + SEARCH_TIME_MAX };
         match search(&part, operations, limit) {
             Finding::Linearizable => {}
             Finding::Violation(account) => {
@@ -96,10 +95,8 @@ pub fn check(setting: &Setting, operations: Vec<Operation>) -> Report {
 
 /// A read or a heartbeat without an answer says nothing.
 fn is_of_consequence(operation: &Operation) -> bool {
-    let changes = !matches!(
-        operation.action,
-        Action::ReadJob { .. } | Action::ReadQueue | Action::Renew { .. }
-    );
+    let changes =
+        !matches!(operation.action, Action::ReadJob { .. } | Action::ReadQueue | Action::Renew { .. });
     changes || operation.is_known()
 }
 
@@ -133,7 +130,11 @@ fn longest_overlap(operations: &[Operation]) -> usize {
     events.sort_unstable();
     let (mut now, mut most) = (0usize, 0);
     for (_, ends) in events {
-        if ends { now -= 1 } else { now += 1 }
+        if ends {
+            now -= 1
+        } else {
+            now += 1
+        }
         most = most.max(now);
     }
     most

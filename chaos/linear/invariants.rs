@@ -85,7 +85,10 @@ fn conflict(earlier: &Life, later: &Life, releases: &HashMap<Uuid, Option<u64>>)
         return Some(format!("token {} twice", later.held.fencing_token));
     }
     if later.granted_in < earlier.granted_in {
-        return Some(format!("tokens fell between revisions {} and {}", later.granted_in, earlier.granted_in));
+        return Some(format!(
+            "tokens fell between revisions {} and {}",
+            later.granted_in, earlier.granted_in
+        ));
     }
     let both = format!("{} and {} at one revision", earlier.held.id, later.held.id);
     match releases.get(&earlier.held.id) {
@@ -109,7 +112,8 @@ fn grants_last_until_released(operations: &[Operation], found: &mut Vec<String>)
     }
     let releases = releases(operations);
     for operation in operations {
-        let (Action::Allocate { job, .. }, Outcome::Granted { slots }) = (&operation.action, &operation.outcome)
+        let (Action::Allocate { job, .. }, Outcome::Granted { slots }) =
+            (&operation.action, &operation.outcome)
         else {
             continue;
         };

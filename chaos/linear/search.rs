@@ -177,12 +177,10 @@ impl Search<'_> {
                 }
                 // Nothing that began after this end can come before it.
                 Cursor::Event(end) => Cursor::Open(self.open_before(end), end),
-                Cursor::Open(count, end) => {
-                    match self.try_open(count, end).or_else(|| self.take_back(end)) {
-                        Some(next) => next,
-                        None => return Finding::Violation(self.account()),
-                    }
-                }
+                Cursor::Open(count, end) => match self.try_open(count, end).or_else(|| self.take_back(end)) {
+                    Some(next) => next,
+                    None => return Finding::Violation(self.account()),
+                },
             };
         }
     }

@@ -25,7 +25,9 @@ fn alter(operation: &mut Operation, random: &mut StdRng) -> bool {
             if *outcome == Outcome::Refused =>
         {
             *outcome = match operation.action {
-                Action::PutMaximum { maximum } => Outcome::Queue { maximum, used: random.random_range(0..=maximum) },
+                Action::PutMaximum { maximum } => {
+                    Outcome::Queue { maximum, used: random.random_range(0..=maximum) }
+                }
                 Action::Renew { .. } => Outcome::Done,
                 _ => Outcome::Granted { slots: Vec::new() },
             };

@@ -118,7 +118,10 @@ fn legal() -> Vec<Story> {
             vec![alloc((1, 2), 0, 2, &[1, 2]), some((3, 4), 1, 3, &[3]), some((5, 6), 1, 1, &[])],
         ),
         ("a lost grant never was", vec![lost(1, 0, 1, true), read((3, 4), 0, &[]), queue((5, 6), 3, 0)]),
-        ("a lost grant is seen later", vec![lost(1, 0, 1, true), read((3, 4), 0, &[]), read((5, 6), 0, &[7])]),
+        (
+            "a lost grant is seen later",
+            vec![lost(1, 0, 1, true), read((3, 4), 0, &[]), read((5, 6), 0, &[7])],
+        ),
         (
             "a lost grant holds slots before it is seen",
             vec![lost(1, 0, 2, true), refused((3, 4), 1, 2), read((5, 6), 0, &[7, 8])],
@@ -137,10 +140,18 @@ fn legal() -> Vec<Story> {
                 read((8, 9), 0, &[2, 3]),
             ],
         ),
-        ("released twice", vec![alloc((1, 2), 0, 1, &[1]), release((3, 4), 0, &[1]), release((5, 6), 0, &[1])]),
+        (
+            "released twice",
+            vec![alloc((1, 2), 0, 1, &[1]), release((3, 4), 0, &[1]), release((5, 6), 0, &[1])],
+        ),
         (
             "a lower maximum is refused while more is held",
-            vec![alloc((1, 2), 0, 2, &[1, 2]), put_refused((3, 4), 1), put((5, 6), 2, 2), refused((7, 8), 0, 1)],
+            vec![
+                alloc((1, 2), 0, 2, &[1, 2]),
+                put_refused((3, 4), 1),
+                put((5, 6), 2, 2),
+                refused((7, 8), 0, 1),
+            ],
         ),
         ("a lost maximum is seen", vec![lost_put(1, 1), queue((3, 4), 3, 0), queue((5, 6), 1, 0)]),
         ("the pool ends before the maximum", vec![put((1, 2), 9, 0), refused((3, 4), 0, 5)]),
@@ -148,11 +159,10 @@ fn legal() -> Vec<Story> {
             "the old master is refused",
             vec![master((1, 2), 0, 1, 0), renew((3, 4), 0, 1, true), renew((5, 6), 0, 0, false)],
         ),
-        ("both masters during a change", vec![
-            master((1, 9), 0, 1, 0),
-            renew((2, 3), 0, 0, true),
-            renew((4, 5), 0, 1, true),
-        ]),
+        (
+            "both masters during a change",
+            vec![master((1, 9), 0, 1, 0), renew((2, 3), 0, 0, true), renew((4, 5), 0, 1, true)],
+        ),
         (
             "a slot is used again",
             vec![alloc((1, 2), 0, 1, &[1]), release((3, 4), 0, &[1]), {
@@ -166,11 +176,10 @@ fn legal() -> Vec<Story> {
             vec![alloc((1, 20), 0, 3, &[1, 2, 3]), refused((2, 5), 1, 1), release((6, 7), 0, &[1])],
         ),
         ("grants to two jobs overlap", vec![alloc((1, 9), 0, 2, &[1, 2]), alloc((2, 8), 1, 1, &[3])]),
-        ("two lost grants share the names", vec![
-            lost(1, 0, 1, true),
-            lost(2, 0, 2, true),
-            read((5, 6), 0, &[7, 8, 9]),
-        ]),
+        (
+            "two lost grants share the names",
+            vec![lost(1, 0, 1, true), lost(2, 0, 2, true), read((5, 6), 0, &[7, 8, 9])],
+        ),
     ]
 }
 
@@ -178,10 +187,7 @@ fn illegal() -> Vec<Story> {
     vec![
         ("an acknowledged grant is not shown", vec![alloc((1, 2), 0, 1, &[1]), read((3, 4), 0, &[])]),
         ("only a part of a grant is shown", vec![alloc((1, 2), 0, 2, &[1, 2]), read((3, 4), 0, &[1])]),
-        (
-            "seen, then not seen",
-            vec![alloc((1, 9), 0, 1, &[1]), read((2, 3), 0, &[1]), read((4, 5), 0, &[])],
-        ),
+        ("seen, then not seen", vec![alloc((1, 9), 0, 1, &[1]), read((2, 3), 0, &[1]), read((4, 5), 0, &[])]),
         ("what nobody asked for", vec![read((1, 2), 0, &[1])]),
         ("shown before it was asked for", vec![read((1, 2), 0, &[1]), alloc((3, 4), 0, 1, &[1])]),
         ("in the wrong job", vec![alloc((1, 2), 0, 1, &[1]), read((3, 4), 1, &[1])]),
@@ -207,17 +213,26 @@ fn illegal() -> Vec<Story> {
         ("best effort gets less than there is", vec![some((1, 2), 0, 2, &[1])]),
         ("all or nothing gets some", vec![alloc((1, 2), 0, 3, &[1, 2])]),
         ("all or nothing gets none", vec![alloc((1, 2), 0, 4, &[])]),
-        ("best effort is refused", vec![alloc((1, 2), 0, 3, &[1, 2, 3]), {
-            operation((3, 4), Action::Allocate { job: 0, slots: 1, all: false }, Outcome::Refused)
-        }]),
-        ("one slot twice", vec![alloc((1, 2), 0, 1, &[1]), {
-            let again = Outcome::Granted { slots: vec![on(2, 1)] };
-            operation((3, 4), Action::Allocate { job: 1, slots: 1, all: true }, again)
-        }]),
-        ("one allocation twice", vec![alloc((1, 2), 0, 1, &[1]), {
-            let again = Outcome::Granted { slots: vec![on(1, 2)] };
-            operation((3, 4), Action::Allocate { job: 0, slots: 1, all: true }, again)
-        }]),
+        (
+            "best effort is refused",
+            vec![alloc((1, 2), 0, 3, &[1, 2, 3]), {
+                operation((3, 4), Action::Allocate { job: 0, slots: 1, all: false }, Outcome::Refused)
+            }],
+        ),
+        (
+            "one slot twice",
+            vec![alloc((1, 2), 0, 1, &[1]), {
+                let again = Outcome::Granted { slots: vec![on(2, 1)] };
+                operation((3, 4), Action::Allocate { job: 1, slots: 1, all: true }, again)
+            }],
+        ),
+        (
+            "one allocation twice",
+            vec![alloc((1, 2), 0, 1, &[1]), {
+                let again = Outcome::Granted { slots: vec![on(1, 2)] };
+                operation((3, 4), Action::Allocate { job: 0, slots: 1, all: true }, again)
+            }],
+        ),
         ("a lost all-or-nothing request got a part", vec![lost(1, 0, 2, true), read((3, 4), 0, &[7])]),
         ("a lost request got too much", vec![lost(1, 0, 1, true), read((3, 4), 0, &[7, 8])]),
         (
@@ -237,10 +252,7 @@ fn illegal() -> Vec<Story> {
         ("a lower maximum was taken", vec![alloc((1, 2), 0, 2, &[1, 2]), put((3, 4), 1, 2)]),
         ("a possible maximum was refused", vec![put_refused((1, 2), 1)]),
         ("a maximum is not shown", vec![put((1, 2), 2, 0), queue((3, 4), 3, 0)]),
-        (
-            "a lost maximum goes back",
-            vec![lost_put(1, 1), queue((3, 4), 1, 0), queue((5, 6), 3, 0)],
-        ),
+        ("a lost maximum goes back", vec![lost_put(1, 1), queue((3, 4), 1, 0), queue((5, 6), 3, 0)]),
         ("used does not count a grant", vec![alloc((1, 2), 0, 2, &[1, 2]), queue((3, 4), 3, 1)]),
         (
             "used counts what was released",

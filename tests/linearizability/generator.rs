@@ -18,8 +18,7 @@ const MAXIMUM: u32 = 6;
 const JOBS: u8 = 2;
 
 /// What is read when all clients have ended.
-const CLOSING: [Action; 3] =
-    [Action::ReadJob { job: 0 }, Action::ReadJob { job: 1 }, Action::ReadQueue];
+const CLOSING: [Action; 3] = [Action::ReadJob { job: 0 }, Action::ReadJob { job: 1 }, Action::ReadQueue];
 
 /// The setting of generated histories.
 pub fn setting() -> Setting {
@@ -127,11 +126,12 @@ pub fn legal(seed: u64, clients: u16, length: usize, lost: u32) -> Vec<Operation
         let takes_effect = !is_lost || random.random();
         let answer = if takes_effect { service.do_it(&action) } else { Outcome::Unknown };
         let outcome = if is_lost { Outcome::Unknown } else { answer };
-        if let (Outcome::Granted { slots } | Outcome::Shown { slots }, Some(job)) = (&outcome, job_of(&action)) {
+        if let (Outcome::Granted { slots } | Outcome::Shown { slots }, Some(job)) =
+            (&outcome, job_of(&action))
+        {
             known.extend(slots.iter().map(|held| (ended, job, held.id)));
         }
-        let (ended_ns, revision) =
-            if is_lost { (None, None) } else { (Some(ended), Some(service.revision)) };
+        let (ended_ns, revision) = if is_lost { (None, None) } else { (Some(ended), Some(service.revision)) };
         let operation = Operation {
             part: 0,
             client,
@@ -166,9 +166,7 @@ fn draw(random: &mut StdRng, known: &[(u64, u8, Uuid)], began: u64) -> Action {
     let mut ids: Vec<Uuid> =
         known.iter().filter(|(at, holder, _)| *at < began && *holder == job).map(|(_, _, id)| *id).collect();
     match random.random_range(0..100) {
-        0..40 => {
-            Action::Allocate { job, slots: random.random_range(1..=3), all: random.random_ratio(2, 3) }
-        }
+        0..40 => Action::Allocate { job, slots: random.random_range(1..=3), all: random.random_ratio(2, 3) },
         40..65 if !ids.is_empty() => {
             // The latest ones are the ones that most likely live.
             let first = ids.len().saturating_sub(4);
