@@ -122,6 +122,9 @@ struct StormArguments {
     /// No faults at all.
     #[arg(long, conflicts_with = "faults")]
     calm: bool,
+    /// Asks for reads that may be stale, to see that the check finds them.
+    #[arg(long)]
+    stale_reads: bool,
     /// Seed of faults and clients.
     #[arg(long)]
     seed: u64,
@@ -204,6 +207,7 @@ async fn run_storm(arguments: StormArguments) -> Result<bool, String> {
         parts: arguments.parts,
         duration: arguments.duration,
         faults,
+        stale_reads: arguments.stale_reads,
         seed: arguments.seed,
         folder: arguments.folder,
     };

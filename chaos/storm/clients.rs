@@ -18,8 +18,9 @@ use super::parts;
 use crate::http::{Answer, Caller};
 use crate::linear::operation::{Action, HistoryWriter, Operation, Outcome, Setting};
 
-/// How long a client tries; longer than most faults, shorter than the longest.
+/// How long a client tries: longer than most faults. Every fourth gives up soon, so that some outcomes stay unknown.
 const PATIENCE: Duration = Duration::from_secs(6);
+const SHORT_PATIENCE: Duration = Duration::from_millis(400);
 const TRY_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// How long the last reads are tried, when all faults are over.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
@@ -36,6 +37,8 @@ pub struct Shared {
     pub seed: u64,
     /// Where the history goes.
     pub history: HistoryWriter,
+    /// Reads may be stale, which the check must find.
+    pub stale_reads: bool,
     /// The clients end what they are at and no more.
     pub stop: AtomicBool,
     /// A fault is at work.
@@ -77,7 +80,7 @@ impl Client {
             caller: Caller::with_timeout(&shared.servers, usize::from(number), TRY_TIMEOUT),
             random: StdRng::seed_from_u64(shared.seed.wrapping_mul(1_000).wrapping_add(u64::from(number))),
             keys: 0,
-            patience: PATIENCE,
+            patience: if number % 4 == 3 { SHORT_PATIENCE } else { PATIENCE },
             shared: shared.clone(),
         }
     }
@@ -191,14 +194,17 @@ impl Client {
                 self.write("POST", &path, &json!({"allocation_ids": ids})).await
             }
             Action::ReadJob { job: number } => {
-                let path = format!("{}/allocations?limit=1000", job(number));
+                let path = format!("{}/allocations?limit=1000&{}", job(number), self.freshness());
                 self.caller.read(&path, self.patience).await
             }
             Action::PutMaximum { maximum } => {
                 let body = json!({"maximum": {"slots": maximum}});
                 self.write("PUT", &parts::queue_path(part), &body).await
             }
-            Action::ReadQueue => self.caller.read(&parts::queue_path(part), self.patience).await,
+            Action::ReadQueue => {
+                let path = format!("{}?{}", parts::queue_path(part), self.freshness());
+                self.caller.read(&path, self.patience).await
+            }
             Action::PutMaster { job: number, master } => {
                 self.write("PUT", &job(number), &parts::job_body(part, *master)).await
             }
@@ -208,6 +214,10 @@ impl Client {
                 self.caller.unkeyed("POST", &path, &body, self.patience).await
             }
         }
+    }
+
+    fn freshness(&self) -> &'static str {
+        if self.shared.stale_reads { "consistency=stale" } else { "consistency=linearizable" }
     }
 
     async fn write(&mut self, method: &str, path: &str, body: &Value) -> Option<Answer> {

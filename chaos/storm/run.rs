@@ -51,6 +51,8 @@ pub struct Plan {
     pub duration: Duration,
     /// Which faults; each comes at least once.
     pub faults: Vec<FaultKind>,
+    /// Asks for reads that may be stale, to see that the check finds them.
+    pub stale_reads: bool,
     /// Seed of faults and clients.
     pub seed: u64,
     /// Where history and logs go.
@@ -118,6 +120,7 @@ fn shared(plan: &Plan, servers: Vec<String>) -> std::result::Result<Shared, Stri
         servers,
         seed: plan.seed,
         history: history.map_err(|error| format!("the history can not be written: {error}"))?,
+        stale_reads: plan.stale_reads,
         stop: AtomicBool::new(false),
         in_fault: AtomicBool::new(false),
         known: (0..plan.parts).map(|_| Mutex::default()).collect(),
