@@ -22,6 +22,8 @@ pub struct Part {
     maximum: u32,
     /// Ids that a known answer granted. Any other id belongs to a request whose answer was lost.
     granted: HashSet<Uuid>,
+    /// By job: how many other ids are ever shown.
+    strangers: Vec<usize>,
 }
 
 /// The state of one part.
@@ -32,6 +34,8 @@ pub struct PartState {
     taken: BTreeSet<Place>,
     /// By job: slots that it holds and whose names nobody was told.
     nameless: Vec<u32>,
+    /// By job: slots that had no names and got one.
+    named: Vec<u32>,
     masters: Vec<u32>,
 }
 
@@ -66,9 +70,9 @@ impl PartState {
 
 impl Part {
     /// The part that `operations`, all of the same part, are about.
-    pub fn new<'a>(setting: &Setting, operations: impl IntoIterator<Item = &'a Operation>) -> Self {
-        let granted = operations
-            .into_iter()
+    pub fn new(setting: &Setting, operations: &[Operation]) -> Self {
+        let granted: HashSet<Uuid> = operations
+            .iter()
             .filter_map(|operation| match &operation.outcome {
                 Outcome::Granted { slots } => Some(slots),
                 _ => None,
@@ -76,7 +80,25 @@ impl Part {
             .flatten()
             .map(|held| held.id)
             .collect();
-        Self { jobs: setting.jobs, slots: setting.slots, maximum: setting.maximum, granted }
+        let mut strangers = vec![HashSet::new(); usize::from(setting.jobs)];
+        for operation in operations {
+            if let (Action::ReadJob { job }, Outcome::Shown { slots }) =
+                (&operation.action, &operation.outcome)
+            {
+                let unknown = slots.iter().map(|held| held.id).filter(|id| !granted.contains(id));
+                strangers[usize::from(*job)].extend(unknown);
+            }
+        }
+        let strangers = strangers.iter().map(HashSet::len).collect();
+        Self { jobs: setting.jobs, slots: setting.slots, maximum: setting.maximum, granted, strangers }
+    }
+
+    /// Whether the names that are ever shown are enough for what `job` holds without names. A state in which they are not
+    /// leads nowhere as long as a read of the job is still to come.
+    pub fn has_names_for(&self, state: &PartState, job: u8) -> bool {
+        let job = usize::from(job);
+        usize::try_from(state.nameless[job] + state.named[job])
+            .is_ok_and(|count| count <= self.strangers[job])
     }
 
     /// The state before the first operation.
@@ -86,6 +108,7 @@ impl Part {
             living: BTreeMap::new(),
             taken: BTreeSet::new(),
             nameless: vec![0; usize::from(self.jobs)],
+            named: vec![0; usize::from(self.jobs)],
             masters: vec![0; usize::from(self.jobs)],
         }
     }
@@ -162,6 +185,7 @@ impl Part {
                 None => {
                     let nameless = &mut next.nameless[usize::from(job)];
                     *nameless = nameless.checked_sub(1)?;
+                    next.named[usize::from(job)] += 1;
                     next.grant(job, held)?;
                 }
             }

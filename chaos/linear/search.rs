@@ -1,15 +1,15 @@
 //! The search of Wing, Gong and Lowe: is there an order of all operations that explains every answer?
 //!
 //! What it promises: *yes* comes with an order that was walked; *no* only after every order was ruled out; a limit that was
-//! reached is neither. Operations with an unknown outcome may take effect at any time after they began, or never. Each
-//! pair of (operations placed so far, state) is looked at once; the set of placed operations is kept as the bits behind
+//! reached is neither. Operations with an unknown outcome may take effect at any time after they began, or never; of those that
+//! ask for the same, the one that began first goes first, which rules out no order that matters. Each pair of (operations placed so far, state) is looked at once; the set of placed operations is kept as the bits behind
 //! its first gap, so memory grows with the overlap of operations and not with the square of the history.
 
 use std::collections::HashSet;
 use std::time::Instant;
 
 use super::model::{Part, PartState};
-use super::operation::Operation;
+use super::operation::{Action, Operation};
 
 /// When to give up.
 #[derive(Debug, Clone, Copy)]
@@ -124,6 +124,10 @@ struct Search<'a> {
     part: &'a Part,
     known: Vec<&'a Operation>,
     open: Vec<&'a Operation>,
+    /// For each of `open`: the one before it that asks for the same.
+    twins: Vec<Option<usize>>,
+    /// By job: reads that are not placed.
+    reads_left: Vec<usize>,
     timeline: Timeline,
     state: PartState,
     placed: Vec<u64>,
@@ -142,8 +146,14 @@ pub fn search(part: &Part, operations: &[Operation], limit: Limit) -> Finding {
         operations.iter().partition(|operation| operation.is_known());
     known.sort_by_key(|operation| operation.began_ns);
     open.sort_by_key(|operation| operation.began_ns);
+    let mut reads_left = vec![0; usize::from(u8::MAX) + 1];
+    for job in known.iter().filter_map(|operation| job_read(operation)) {
+        reads_left[usize::from(job)] += 1;
+    }
     Search {
         part,
+        twins: twins(&open),
+        reads_left,
         timeline: Timeline::new(&known),
         state: part.initial(),
         placed: vec![0; known.len() / 64 + 1],
@@ -157,6 +167,15 @@ pub fn search(part: &Part, operations: &[Operation], limit: Limit) -> Finding {
         open,
     }
     .run(limit)
+}
+
+fn twins(open: &[&Operation]) -> Vec<Option<usize>> {
+    let twin = |index: usize| (0..index).rev().find(|other| open[*other].action == open[index].action);
+    (0..open.len()).map(twin).collect()
+}
+
+fn job_read(operation: &Operation) -> Option<u8> {
+    if let Action::ReadJob { job } = operation.action { Some(job) } else { None }
 }
 
 impl Search<'_> {
@@ -194,6 +213,9 @@ impl Search<'_> {
         if self.is_new(&next) {
             let before = std::mem::replace(&mut self.state, next);
             self.steps.push(Step { cursor: Cursor::Event(index * 2), before, highest });
+            if let Some(job) = job_read(self.known[index]) {
+                self.reads_left[usize::from(job)] -= 1;
+            }
             return true;
         }
         self.highest = highest;
@@ -212,10 +234,9 @@ impl Search<'_> {
     /// because most operations take effect soon or never.
     fn try_open(&mut self, count: usize, end: usize) -> Option<Cursor> {
         let index = count.checked_sub(1)?;
-        if !is_set(&self.open_placed, index) {
-            // One that changes nothing need not be placed.
-            let next = self.part.step(&self.state, self.open[index]).filter(|next| *next != self.state);
-            if let Some(next) = next {
+        let is_next = self.twins[index].is_none_or(|twin| is_set(&self.open_placed, twin));
+        if is_next && !is_set(&self.open_placed, index) {
+            if let Some(next) = self.after_open(self.open[index]) {
                 set(&mut self.open_placed, index, true);
                 if self.is_new(&next) {
                     let before = std::mem::replace(&mut self.state, next);
@@ -228,6 +249,19 @@ impl Search<'_> {
         Some(Cursor::Open(index, end))
     }
 
+    /// The state after an operation without an end, if placing it now can lead anywhere: one that changes nothing need not
+    /// be placed, and what it is granted must be shown if a read is still to come.
+    fn after_open(&self, operation: &Operation) -> Option<PartState> {
+        let next = self.part.step(&self.state, operation).filter(|next| *next != self.state)?;
+        let is_lost_for_good = match operation.action {
+            Action::Allocate { job, .. } => {
+                self.reads_left[usize::from(job)] > 0 && !self.part.has_names_for(&next, job)
+            }
+            _ => false,
+        };
+        (!is_lost_for_good).then_some(next)
+    }
+
     /// Takes the last placed operation back; what to try in its place, or `None` if nothing is placed.
     fn take_back(&mut self, end: usize) -> Option<Cursor> {
         self.note_obstacle(end / 2);
@@ -238,6 +272,9 @@ impl Search<'_> {
             Cursor::Event(event) => {
                 set(&mut self.placed, event / 2, false);
                 self.timeline.put_back(event / 2);
+                if let Some(job) = job_read(self.known[event / 2]) {
+                    self.reads_left[usize::from(job)] += 1;
+                }
                 Cursor::Event(self.timeline.next[event])
             }
             Cursor::Open(count, end) => {

@@ -18,9 +18,9 @@ use super::parts;
 use crate::http::{Answer, Caller};
 use crate::linear::operation::{Action, HistoryWriter, Operation, Outcome, Setting};
 
-/// How long a client tries: longer than most faults. Every fourth gives up soon, so that some outcomes stay unknown.
+/// How long a client tries: longer than most faults. Every fifth gives up soon, so that some outcomes stay unknown.
 const PATIENCE: Duration = Duration::from_secs(6);
-const SHORT_PATIENCE: Duration = Duration::from_millis(400);
+const SHORT_PATIENCE: Duration = Duration::from_millis(700);
 const TRY_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// How long the last reads are tried, when all faults are over.
 const LAST_PATIENCE: Duration = Duration::from_secs(60);
@@ -80,7 +80,7 @@ impl Client {
             caller: Caller::with_timeout(&shared.servers, usize::from(number), TRY_TIMEOUT),
             random: StdRng::seed_from_u64(shared.seed.wrapping_mul(1_000).wrapping_add(u64::from(number))),
             keys: 0,
-            patience: if number % 4 == 3 { SHORT_PATIENCE } else { PATIENCE },
+            patience: if number % 5 == 3 { SHORT_PATIENCE } else { PATIENCE },
             shared: shared.clone(),
         }
     }
