@@ -119,7 +119,8 @@ impl Part {
         let outcome = &operation.outcome;
         match &operation.action {
             Action::Allocate { job, slots, all } => {
-                self.allocate(&mut next, *job, self.grantable(state, *slots, *all), *all, outcome)?;
+                let grantable = self.grantable(state, *slots, *all);
+                allocate(&mut next, *job, (grantable, *all), outcome)?;
             }
             Action::Release { job, ids } => {
                 matches!(outcome, Outcome::Done | Outcome::Unknown).then_some(())?;
@@ -151,29 +152,6 @@ impl Part {
         if all && wanted > free { 0 } else { wanted.min(free) }
     }
 
-    fn allocate(
-        &self,
-        next: &mut PartState,
-        job: u8,
-        grantable: u32,
-        all: bool,
-        outcome: &Outcome,
-    ) -> Option<()> {
-        match outcome {
-            Outcome::Granted { slots } => {
-                (slots.len() == usize::try_from(grantable).ok()?).then_some(())?;
-                (!all || grantable > 0).then_some(())?;
-                slots.iter().try_for_each(|held| next.grant(job, held))
-            }
-            Outcome::Refused => (all && grantable == 0).then_some(()),
-            Outcome::Unknown => {
-                next.nameless[usize::from(job)] += grantable;
-                Some(())
-            }
-            _ => None,
-        }
-    }
-
     fn read_job(&self, next: &mut PartState, job: u8, outcome: &Outcome) -> Option<()> {
         let Outcome::Shown { slots } = outcome else { return None };
         (slots.len() == usize::try_from(next.held_by(job)).ok()?).then_some(())?;
@@ -191,6 +169,22 @@ impl Part {
             }
         }
         Some(())
+    }
+}
+
+fn allocate(next: &mut PartState, job: u8, (grantable, all): (u32, bool), outcome: &Outcome) -> Option<()> {
+    match outcome {
+        Outcome::Granted { slots } => {
+            (slots.len() == usize::try_from(grantable).ok()?).then_some(())?;
+            (!all || grantable > 0).then_some(())?;
+            slots.iter().try_for_each(|held| next.grant(job, held))
+        }
+        Outcome::Refused => (all && grantable == 0).then_some(()),
+        Outcome::Unknown => {
+            next.nameless[usize::from(job)] += grantable;
+            Some(())
+        }
+        _ => None,
     }
 }
 

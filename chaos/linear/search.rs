@@ -235,16 +235,17 @@ impl Search<'_> {
     fn try_open(&mut self, count: usize, end: usize) -> Option<Cursor> {
         let index = count.checked_sub(1)?;
         let is_next = self.twins[index].is_none_or(|twin| is_set(&self.open_placed, twin));
-        if is_next && !is_set(&self.open_placed, index) {
-            if let Some(next) = self.after_open(self.open[index]) {
-                set(&mut self.open_placed, index, true);
-                if self.is_new(&next) {
-                    let before = std::mem::replace(&mut self.state, next);
-                    self.steps.push(Step { cursor: Cursor::Open(count, end), before, highest: self.highest });
-                    return Some(Cursor::Event(self.timeline.first()));
-                }
-                set(&mut self.open_placed, index, false);
+        if is_next
+            && !is_set(&self.open_placed, index)
+            && let Some(next) = self.after_open(self.open[index])
+        {
+            set(&mut self.open_placed, index, true);
+            if self.is_new(&next) {
+                let before = std::mem::replace(&mut self.state, next);
+                self.steps.push(Step { cursor: Cursor::Open(count, end), before, highest: self.highest });
+                return Some(Cursor::Event(self.timeline.first()));
             }
+            set(&mut self.open_placed, index, false);
         }
         Some(Cursor::Open(index, end))
     }

@@ -53,7 +53,7 @@ fn two_hundred_legal_histories_pass() {
     for seed in 0..200 {
         let lost = [0, 40, 15, 8][usize::try_from(seed % 4).unwrap()];
         let clients = 2 + u16::try_from(seed % 5).unwrap();
-        let history = generator::legal(seed, clients, 100, lost);
+        let history = generator::legal(seed, clients, 80, lost);
         assert_eq!(find(&history, 1_000_000), Finding::Linearizable, "seed {seed}");
     }
 }
@@ -80,7 +80,7 @@ fn a_limit_is_no_answer() {
 
 #[test]
 fn a_long_history_takes_memory_and_time_in_proportion() {
-    let history = generator::legal(5, 6, 6_000, 300);
+    let history = generator::legal(5, 6, 4_000, 300);
     assert_eq!(find(&history, history.len() * 10), Finding::Linearizable);
 }
 

@@ -98,6 +98,10 @@ fn renew(at: (u64, u64), job: u8, master: u32, is_master: bool) -> Operation {
 type Story = (&'static str, Vec<Operation>);
 
 fn legal() -> Vec<Story> {
+    [legal_grants(), legal_losses_and_limits()].concat()
+}
+
+fn legal_grants() -> Vec<Story> {
     vec![
         ("nothing", vec![]),
         ("grant, then seen", vec![alloc((1, 2), 0, 2, &[1, 2]), read((3, 4), 0, &[1, 2])]),
@@ -117,6 +121,11 @@ fn legal() -> Vec<Story> {
             "best effort gets what is left",
             vec![alloc((1, 2), 0, 2, &[1, 2]), some((3, 4), 1, 3, &[3]), some((5, 6), 1, 1, &[])],
         ),
+    ]
+}
+
+fn legal_losses_and_limits() -> Vec<Story> {
+    vec![
         ("a lost grant never was", vec![lost(1, 0, 1, true), read((3, 4), 0, &[]), queue((5, 6), 3, 0)]),
         (
             "a lost grant is seen later",
@@ -184,6 +193,10 @@ fn legal() -> Vec<Story> {
 }
 
 fn illegal() -> Vec<Story> {
+    [illegal_grants(), illegal_losses_and_limits()].concat()
+}
+
+fn illegal_grants() -> Vec<Story> {
     vec![
         ("an acknowledged grant is not shown", vec![alloc((1, 2), 0, 1, &[1]), read((3, 4), 0, &[])]),
         ("only a part of a grant is shown", vec![alloc((1, 2), 0, 2, &[1, 2]), read((3, 4), 0, &[1])]),
@@ -233,6 +246,11 @@ fn illegal() -> Vec<Story> {
                 operation((3, 4), Action::Allocate { job: 0, slots: 1, all: true }, again)
             }],
         ),
+    ]
+}
+
+fn illegal_losses_and_limits() -> Vec<Story> {
+    vec![
         ("a lost all-or-nothing request got a part", vec![lost(1, 0, 2, true), read((3, 4), 0, &[7])]),
         ("a lost request got too much", vec![lost(1, 0, 1, true), read((3, 4), 0, &[7, 8])]),
         (
