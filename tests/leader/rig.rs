@@ -6,7 +6,7 @@ use std::time::Duration;
 use slotkeeper::clock::{Clock, ManualClock, SystemClock};
 use slotkeeper::domain::{
     AllocationMode, Command, Epoch, Grant, IdempotencyKey, JobId, Offer, Outcome, PlacementRules, QueueName,
-    Record, Rejection, Reply, RequestKey, ResourceProfile, SettingsPatch, State, TaskManagerId,
+    Record, Rejection, Reply, RequestKey, ResourceProfile, RoundAfter, SettingsPatch, State, TaskManagerId,
     TaskManagerSession,
 };
 use slotkeeper::leader::{
@@ -120,6 +120,9 @@ impl Rig {
         records
             .filter_map(|record| match record {
                 Record::Round(batch) => Some(batch.commands.into_iter().map(|keyed| keyed.command).collect()),
+                Record::RoundAfter(RoundAfter { batch, .. }) => {
+                    Some(batch.commands.into_iter().map(|keyed| keyed.command).collect())
+                }
                 Record::Begin(_) => None,
             })
             .collect()
