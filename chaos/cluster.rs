@@ -1,4 +1,4 @@
-//! Real `slotkeeper server` processes on loopback, for tests and measurements.
+//! Real `slotkeeper server` processes, on loopback or in network namespaces, for tests and measurements.
 //!
 //! What it promises: each cluster has loopback addresses and a folder of its own, so that runs side by side do not
 //! clash; waiting is for conditions with a deadline; processes are ended by the ids that were started here, also when a
@@ -31,11 +31,19 @@ pub struct Server {
     child: Option<Child>,
 }
 
+/// Where the servers of a cluster stand.
+pub struct Ground {
+    /// What stands before the number of a server in its address.
+    pub host: String,
+    /// What the namespaces are called before the number of the server; `None`: no namespaces.
+    pub namespaces: Option<String>,
+}
+
 /// A cluster of server processes.
 pub struct Cluster {
     binary: PathBuf,
     folder: tempfile::TempDir,
-    host: String,
+    ground: Ground,
     extra: Vec<String>,
     /// The servers, in the order of their start.
     pub servers: Vec<Server>,
@@ -44,19 +52,28 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `count` servers as the first members of a cluster and waits until all are ready. `extra` is given to each.
     pub async fn start(binary: &Path, count: usize, extra: &[&str]) -> Self {
-        let mut cluster = Self::empty(binary, extra);
+        Self::start_on(Ground { host: free_host(), namespaces: None }, binary, count, extra).await
+    }
+
+    /// The same on another ground.
+    pub async fn start_on(ground: Ground, binary: &Path, count: usize, extra: &[&str]) -> Self {
+        let mut cluster = Self::empty_on(ground, binary, extra);
         cluster.found(count).await;
         cluster
     }
 
     /// A cluster without servers, so that their folders can be made ready.
     pub fn empty(binary: &Path, extra: &[&str]) -> Self {
+        Self::empty_on(Ground { host: free_host(), namespaces: None }, binary, extra)
+    }
+
+    fn empty_on(ground: Ground, binary: &Path, extra: &[&str]) -> Self {
         let folder =
             tempfile::Builder::new().prefix("slotkeeper-cluster-").tempdir().expect("a temporary folder");
         Self {
             binary: binary.to_owned(),
             folder,
-            host: free_host(),
+            ground,
             extra: extra.iter().map(|&option| option.to_owned()).collect(),
             servers: Vec::new(),
         }
@@ -83,7 +100,7 @@ impl Cluster {
     pub fn reserve(&mut self) -> usize {
         let number = self.servers.len();
         let server = Server {
-            api_addr: format!("{}{}:7400", self.host, number + 1),
+            api_addr: format!("{}{}:7400", self.ground.host, number + 1),
             peer_addr: self.peer_addr(number),
             data_dir: self.future_data_dir(number),
             log: self.folder.path().join(format!("server-{number}.log")),
@@ -106,14 +123,22 @@ impl Cluster {
     }
 
     fn peer_addr(&self, number: usize) -> String {
-        format!("{}{}:7401", self.host, number + 1)
+        format!("{}{}:7401", self.ground.host, number + 1)
     }
 
     /// Starts a server that is not running, with the options that it had.
     pub fn start_server(&mut self, number: usize) {
         let server = &mut self.servers[number];
         let log = File::options().create(true).append(true).open(&server.log).expect("a log file");
-        let child = Command::new(&self.binary)
+        let mut command = match &self.ground.namespaces {
+            None => Command::new(&self.binary),
+            Some(namespaces) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", &format!("{namespaces}-{}", number + 1)]).arg(&self.binary);
+                command
+            }
+        };
+        let child = command
             .arg("server")
             .arg("--data-dir")
             .arg(&server.data_dir)
@@ -132,6 +157,21 @@ impl Cluster {
     /// Takes in a process that was started at the addresses of server `number`, which does not run.
     pub fn adopt(&mut self, number: usize, child: Child) {
         self.servers[number].child = Some(child);
+    }
+
+    /// Leaves data and logs in place when the cluster is gone.
+    pub fn keep_folder(&mut self) {
+        self.folder.disable_cleanup(true);
+    }
+
+    /// The numbers of the servers that were started and not waited for.
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.servers.len()).filter(|number| self.servers[*number].child.is_some()).collect()
+    }
+
+    /// The whole log of a server.
+    pub fn log(&self, number: usize) -> String {
+        std::fs::read_to_string(&self.servers[number].log).unwrap_or_default()
     }
 
     /// The API addresses of the servers that run.

@@ -63,8 +63,13 @@ pub struct Caller {
 impl Caller {
     /// A caller that begins with server number `first`.
     pub fn new(servers: &[String], first: usize) -> Self {
+        Self::with_timeout(servers, first, Duration::from_secs(5))
+    }
+
+    /// The same, and a try that takes longer than `timeout` counts as not answered.
+    pub fn with_timeout(servers: &[String], first: usize, timeout: Duration) -> Self {
         let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(5))
+            .timeout(timeout)
             .connect_timeout(Duration::from_millis(300))
             .redirect(reqwest::redirect::Policy::none())
             .build()

@@ -1,4 +1,5 @@
-//! `slotkeeper-chaos`: the verifying workload, the verdict, and the measurement of fail-over times.
+//! `slotkeeper-chaos`: the verifying workload and its verdict, storms and the check of their histories, and the measurement
+//! of fail-over times.
 //!
 //! Exit status: 0 sound, 1 a violation, 2 an invalid run (which is not a pass).
 
@@ -8,6 +9,8 @@ mod cluster;
 mod failover_time;
 mod history;
 mod http;
+mod linear;
+mod storm;
 mod task_managers;
 mod verdict;
 mod workload;
@@ -65,6 +68,13 @@ enum Verb {
         #[arg(long)]
         report: PathBuf,
     },
+    /// Runs servers in network namespaces, clients and faults, and checks that the history is linearizable.
+    Storm(StormArguments),
+    /// Checks the history of a storm again.
+    Linearizability {
+        /// The history.
+        history: PathBuf,
+    },
     /// Measures the longest time without an acknowledged write while leadership changes.
     FailoverTime {
         /// The program to measure.
@@ -80,6 +90,47 @@ enum Verb {
         #[arg(long, default_value_t = 8)]
         clients: usize,
     },
+}
+
+/// See `chaos/linearizability`, which makes the namespaces.
+#[derive(clap::Args)]
+struct StormArguments {
+    /// The server's program.
+    #[arg(long, default_value = "target/release/slotkeeper")]
+    binary: PathBuf,
+    /// What the namespaces are called before `-` and their number.
+    #[arg(long)]
+    namespaces: String,
+    /// How many servers.
+    #[arg(long, default_value_t = 3)]
+    servers: usize,
+    /// Namespaces beyond those, for servers that join.
+    #[arg(long, default_value_t = 0)]
+    spares: usize,
+    /// How many clients.
+    #[arg(long, default_value_t = 12)]
+    clients: u16,
+    /// How many independent parts they work on.
+    #[arg(long, default_value_t = 4)]
+    parts: u16,
+    /// How long at least.
+    #[arg(long, default_value = "45s", value_parser = humantime::parse_duration)]
+    duration: Duration,
+    /// Which faults; each comes at least once. Missing: all that fit.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    faults: Option<Vec<storm::FaultKind>>,
+    /// No faults at all.
+    #[arg(long, conflicts_with = "faults")]
+    calm: bool,
+    /// Asks for reads that may be stale, to see that the check finds them.
+    #[arg(long)]
+    stale_reads: bool,
+    /// Seed of faults and clients.
+    #[arg(long)]
+    seed: u64,
+    /// Where history and logs go.
+    #[arg(long)]
+    folder: PathBuf,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -123,6 +174,8 @@ async fn main() -> ExitCode {
             }
             verdict.violations.is_empty()
         })),
+        Verb::Storm(arguments) => finish(run_storm(arguments).await),
+        Verb::Linearizability { history } => finish(check_history(&history)),
         Verb::FailoverTime { binary, runs, signal, clients } => {
             let signal = if matches!(signal, Ending::Kill) { Signal::KILL } else { Signal::TERM };
             finish(failover_time::run(&binary, runs, signal, clients).await.map(|gaps| {
@@ -134,6 +187,52 @@ async fn main() -> ExitCode {
             }))
         }
     }
+}
+
+async fn run_storm(arguments: StormArguments) -> Result<bool, String> {
+    let fitting = storm::FaultKind::value_variants().iter().copied();
+    let fitting = fitting.filter(|kind| kind.fits(arguments.servers));
+    let fitting = fitting.filter(|kind| arguments.spares > 0 || *kind != storm::FaultKind::Replace);
+    let faults =
+        arguments.faults.unwrap_or_else(|| if arguments.calm { Vec::new() } else { fitting.collect() });
+    if let Some(kind) = faults.iter().find(|kind| !kind.fits(arguments.servers)) {
+        return Err(format!("{kind:?} needs five servers"));
+    }
+    let plan = storm::Plan {
+        binary: arguments.binary,
+        namespaces: arguments.namespaces,
+        servers: arguments.servers,
+        spares: arguments.spares,
+        clients: arguments.clients,
+        parts: arguments.parts,
+        duration: arguments.duration,
+        faults,
+        stale_reads: arguments.stale_reads,
+        seed: arguments.seed,
+        folder: arguments.folder,
+    };
+    let result = storm::run(plan).await?;
+    println!("{}", result.summary);
+    for violation in &result.violations {
+        println!("VIOLATION {violation}");
+    }
+    if result.violations.is_empty() && !result.shortfalls.is_empty() {
+        return Err(result.shortfalls.join("; "));
+    }
+    Ok(result.violations.is_empty())
+}
+
+fn check_history(path: &std::path::Path) -> Result<bool, String> {
+    let (setting, operations) = linear::operation::load(path)?;
+    let report = linear::check::check(&setting, operations);
+    println!("{}", report.counts);
+    for violation in &report.violations {
+        println!("VIOLATION {violation}");
+    }
+    if report.violations.is_empty() && !report.undecided.is_empty() {
+        return Err(format!("the search reached its limit in the parts {:?}", report.undecided));
+    }
+    Ok(report.violations.is_empty())
 }
 
 async fn stop_in_time(stop: Arc<AtomicBool>, duration: Duration, mut asked: TerminationSignal) {

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::history::{Happening, Recorder};
 use crate::http::{Answer, Caller};
-use crate::workload::{PATIENCE, Plan, granted_slots};
+use crate::workload::{PATIENCE, granted_slots};
 
 /// Slots of each TaskManager.
-const SLOTS: u32 = 4;
+pub const SLOTS: u32 = 4;
 
 /// The running TaskManagers.
 pub struct Fleet {
@@ -34,23 +34,35 @@ impl Fleet {
     }
 }
 
+/// A TaskManager that is to run.
+pub struct Recruit {
+    /// Its id.
+    pub id: String,
+    /// The session of this life of it.
+    pub session: String,
+    /// Its labels, as a JSON object.
+    pub labels: Value,
+    /// When it goes silent for good; `None`: never.
+    pub stops_at: Option<Instant>,
+}
+
 /// Registers all TaskManagers and starts their heartbeats.
 pub async fn start(
-    plan: &Plan,
-    run: &str,
+    servers: &[String],
+    recruits: Vec<Recruit>,
     recorder: &Arc<Recorder>,
     over: &Arc<AtomicBool>,
 ) -> Result<Fleet, String> {
     let mut tasks = Vec::new();
-    for number in 0..plan.task_managers {
-        let stops_at = plan.lose_one_after.filter(|_| number == 0).map(|after| Instant::now() + after);
+    for (number, recruit) in recruits.into_iter().enumerate() {
         let mut task_manager = Agent {
-            id: format!("{run}-tm-{number}"),
-            session: format!("{run}-session-{number}"),
-            caller: Caller::new(&plan.servers, number),
+            id: recruit.id,
+            session: recruit.session,
+            labels: recruit.labels,
+            caller: Caller::new(servers, number),
             recorder: recorder.clone(),
             over: over.clone(),
-            stops_at,
+            stops_at: recruit.stops_at,
             epoch: 0,
             generation: 0,
             tokens: BTreeMap::new(),
@@ -66,6 +78,7 @@ pub async fn start(
 struct Agent {
     id: String,
     session: String,
+    labels: Value,
     caller: Caller,
     recorder: Arc<Recorder>,
     over: Arc<AtomicBool>,
@@ -98,6 +111,7 @@ impl Agent {
         self.registrations += 1;
         let body = json!({
             "task_manager_id": self.id, "session_id": self.session, "address": "127.0.0.1:1", "slots": SLOTS,
+            "labels": self.labels,
         });
         let key = format!("{}-register-{}", self.id, self.registrations);
         let answer = self.caller.write(("POST", "/v1/task-managers"), &key, &body, PATIENCE).await?;

@@ -184,7 +184,7 @@ fn check_reads(lines: &[Line], verdict: &mut Verdict) {
 }
 
 /// All replicas come to the same state hash at the same revision.
-async fn check_replicas(
+pub async fn check_replicas(
     caller: &mut Caller,
     servers: &[String],
     verdict: &mut Verdict,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::history::{GrantedSlot, Happening, Recorder};
 use crate::http::{Answer, Caller};
-use crate::task_managers;
+use crate::task_managers::{self, Recruit};
 
 /// How long an operation may take to become known once the faults are over.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,7 +47,7 @@ pub async fn run(plan: Plan) -> Result<usize, String> {
     let jobs: Vec<String> = (0..plan.clients).map(|client| format!("{run}-job-{client}")).collect();
     recorder.record(0, 0, None, Happening::Run { run: run.clone(), jobs: jobs.clone() });
     let over = Arc::new(AtomicBool::new(false));
-    let fleet = task_managers::start(&plan, &run, &recorder, &over).await?;
+    let fleet = task_managers::start(&plan.servers, recruits(&plan, &run), &recorder, &over).await?;
     let mut clients = Vec::new();
     for (number, job) in jobs.into_iter().enumerate() {
         let client = Client::new(&plan, number, job, recorder.clone());
@@ -61,6 +61,16 @@ pub async fn run(plan: Plan) -> Result<usize, String> {
     over.store(true, Ordering::SeqCst);
     violations += fleet.finish().await;
     Ok(violations)
+}
+
+fn recruits(plan: &Plan, run: &str) -> Vec<Recruit> {
+    let recruit = |number| Recruit {
+        id: format!("{run}-tm-{number}"),
+        session: format!("{run}-session-{number}"),
+        labels: json!({}),
+        stops_at: plan.lose_one_after.filter(|_| number == 0).map(|after| Instant::now() + after),
+    };
+    (0..plan.task_managers).map(recruit).collect()
 }
 
 struct Client {

@@ -12,7 +12,7 @@ use super::allocation::FailedWork;
 use super::constraint::Labels;
 use super::ids::{
     AllocationId, ClusterId, Epoch, IdempotencyKey, JobId, JobMasterId, LogicalTime, QueueName,
-    RequirementName, RequirementVersion, SessionNumber, TaskManagerId, TaskManagerSession,
+    RequirementName, RequirementVersion, Revision, SessionNumber, TaskManagerId, TaskManagerSession,
 };
 use super::job::Requirement;
 use super::outcome::RefusalCount;
@@ -26,8 +26,20 @@ use super::task_manager::Offer;
 pub enum Record {
     /// A node begins a leadership session; rounds of every older session are refused from here on.
     Begin(SessionStart),
-    /// What one round of the leader decided.
+    /// What one round of the leader decided, whatever was applied before it. Read from older logs; no longer written.
     Round(Batch),
+    /// What one round of the leader decided on the state of exactly one revision.
+    RoundAfter(RoundAfter),
+}
+
+/// A round that counts only on the state that it was decided on. Many rounds are proposed before the first is answered, and
+/// one of them may not be taken into the log; those that were decided on top of it must then do nothing either.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RoundAfter {
+    /// The revision of that state. If the state has another one, all commands are refused with `StaleSession`.
+    pub after: Revision,
+    /// What was decided.
+    pub batch: Batch,
 }
 
 /// The beginning of a leadership session. Its number is the revision at which it is applied.

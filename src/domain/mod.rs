@@ -44,7 +44,7 @@ pub use allocation::{Allocation, AllocationPhase, EndReason, EndedAllocation, Fa
 pub use apply::RoundInProgress;
 pub use command::{
     Allocate, AllocationMode, Batch, Command, Fulfil, KeyedCommand, Placement, PutRequirements, Record,
-    RequestKey, SessionStart,
+    RequestKey, RoundAfter, SessionStart,
 };
 pub use constraint::{Constraint, LabelOperator, Labels, PlacementRules, Preference};
 pub use event::Event;

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use super::keeper::Touched;
 use super::queue::Asker;
 use crate::domain::{
-    Applied, Batch, ChainHash, Event, KeyedCommand, LogicalTime, Outcome, Record, Revision, RoundInProgress,
-    SessionNumber, State,
+    Applied, Batch, ChainHash, Event, KeyedCommand, LogicalTime, Outcome, Record, Revision, RoundAfter,
+    RoundInProgress, SessionNumber, State,
 };
 use crate::replica;
 
@@ -116,8 +116,9 @@ impl Draft {
 impl Speculation {
     /// A copy for rounds of `session`.
     pub(super) fn new(state: State, session: SessionNumber) -> Self {
-        let empty = Record::Round(Batch { session, at: state.now(), commands: Vec::new() });
-        let empty_bytes = replica::seal(&empty).len();
+        let batch = Batch { session, at: state.now(), commands: Vec::new() };
+        let empty_bytes =
+            replica::seal(&Record::RoundAfter(RoundAfter { after: state.revision(), batch })).len();
         Self { state, session, empty_bytes }
     }
 
@@ -128,10 +129,11 @@ impl Speculation {
 
     /// Measures `keyed` by sealing it alone, which is never less than what it adds to a round.
     pub(super) fn measure(&self, draft: &Draft, keyed: KeyedCommand) -> Measured {
-        let alone = Record::Round(Batch { session: self.session, at: draft.at, commands: vec![keyed] });
+        let batch = Batch { session: self.session, at: draft.at, commands: vec![keyed] };
+        let alone = Record::RoundAfter(RoundAfter { after: self.state.revision(), batch });
         let bytes = replica::seal(&alone).len().saturating_sub(self.empty_bytes);
-        let Record::Round(mut batch) = alone else { unreachable!("a round was just made") };
-        let keyed = batch.commands.pop().expect("the round has one command");
+        let Record::RoundAfter(mut round) = alone else { unreachable!("a round was just made") };
+        let keyed = round.batch.commands.pop().expect("the round has one command");
         Measured { keyed, bytes }
     }
 
@@ -155,10 +157,11 @@ impl Speculation {
         let Some(progress) = draft.progress else {
             return Err(draft.awaiting);
         };
+        let after = self.state.revision();
         let Applied { revision, chain, events, .. } = self.state.end_round(progress);
         let commands = draft.commands.len();
         let batch = Batch { session: self.session, at: draft.at, commands: draft.commands };
-        let payload = replica::seal(&Record::Round(batch));
+        let payload = replica::seal(&Record::RoundAfter(RoundAfter { after, batch }));
         let decided = Decided { revision, chain, touched: Touched::by(&events), awaiting: draft.awaiting };
         Ok(SealedRound { payload, commands, decided })
     }

@@ -105,15 +105,43 @@ async fn a_submission_that_takes_too_long_ends_as_unknown_once_proposed() {
     assert_eq!(commands, 2, "what was refused never happens");
 }
 
+/// Found by a storm: rounds are proposed one after the other without waiting, a leader that loses touch with its quorum for
+/// a moment takes one of them not into the log and the next one does.
+#[tokio::test]
+async fn a_round_that_rests_on_one_that_was_not_taken_does_nothing() {
+    let rig = Rig::new().await;
+    rig.task_manager("tm", 2).await;
+    rig.job("first", 0).await;
+    rig.job("second", 0).await;
+    rig.log.hold();
+    let lost = rig.send(allocate("first", 2, 0));
+    rig.until_held(1).await;
+    let refused = rig.send(allocate("second", 2, 0));
+    rig.until_held(2).await;
+    rig.log.fail_next(ProposalError::NotTaken("no quorum for a moment".to_owned()));
+    rig.log.apply(1);
+    assert_eq!(lost.await.unwrap(), Err(SubmitError::LeadershipLost));
+    let refused = refused.await.unwrap();
+    assert_eq!(
+        refused,
+        Err(SubmitError::LeadershipLost),
+        "both slots are free: nothing was decided on what is so"
+    );
+    rig.log.release();
+    eventually("a new session serves", || rig.leader.is_serving()).await;
+    let granted = rig.leader.submit(allocate("second", 2, 0)).await.unwrap();
+    assert!(granted.result.is_ok(), "{granted:?}");
+}
+
 #[tokio::test]
 async fn a_result_that_differs_from_the_copy_stops_the_node() {
     let rig = Rig::new().await;
     rig.log.tamper(|record| match record {
-        Record::Round(mut batch) => {
-            batch.commands.iter_mut().for_each(|keyed| keyed.command = Command::ExpireDue);
-            Record::Round(batch)
+        Record::RoundAfter(mut round) => {
+            round.batch.commands.iter_mut().for_each(|keyed| keyed.command = Command::ExpireDue);
+            Record::RoundAfter(round)
         }
-        begin => begin,
+        other => other,
     });
     let answer = rig.leader.submit(crate::rig::keyed(
         "key",

@@ -7,7 +7,7 @@ use slotkeeper::clock::{Clock, ManualClock, SystemClock};
 use slotkeeper::domain::{
     AllocationMode, Command, Epoch, Grant, IdempotencyKey, JobId, Offer, Outcome, PlacementRules,
     PutRequirements, QueueName, Record, Rejection, Reply, RequestKey, Requirement, RequirementName,
-    RequirementVersion, ResourceProfile, SettingsPatch, State, TaskManagerId, TaskManagerSession,
+    RequirementVersion, ResourceProfile, RoundAfter, SettingsPatch, State, TaskManagerId, TaskManagerSession,
 };
 use slotkeeper::leader::{
     AllocationRequest, Intent, Leader, LeaderOptions, LeaderSeams, Submission, SubmitError,
@@ -120,6 +120,9 @@ impl Rig {
         records
             .filter_map(|record| match record {
                 Record::Round(batch) => Some(batch.commands.into_iter().map(|keyed| keyed.command).collect()),
+                Record::RoundAfter(RoundAfter { batch, .. }) => {
+                    Some(batch.commands.into_iter().map(|keyed| keyed.command).collect())
+                }
                 Record::Begin(_) => None,
             })
             .collect()

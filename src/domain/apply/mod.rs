@@ -20,7 +20,7 @@ mod task_managers;
 use std::sync::Arc;
 
 use super::allocation::{FailedWork, FailureCause};
-use super::command::{Command, KeyedCommand, Record};
+use super::command::{Batch, Command, KeyedCommand, Record};
 use super::event::Event;
 use super::hash::ValueHasher;
 use super::idempotency::Remembered;
@@ -64,19 +64,27 @@ impl State {
     pub fn apply(&mut self, record: &Record) -> Applied {
         match record {
             Record::Begin(start) => self.begin_session(start),
-            Record::Round(batch) => {
-                let mut round = self.begin_round(batch.session, batch.at);
-                for command in &batch.commands {
-                    self.apply_command(&mut round, command);
-                }
-                self.end_round(round)
-            }
+            Record::Round(batch) => self.apply_batch(batch, true),
+            Record::RoundAfter(round) => self.apply_batch(&round.batch, round.after == self.revision),
         }
+    }
+
+    /// Applies a batch; `follows` tells whether this is the state that it was decided on.
+    fn apply_batch(&mut self, batch: &Batch, follows: bool) -> Applied {
+        let mut round = self.open_round(batch.session, batch.at, follows);
+        for command in &batch.commands {
+            self.apply_command(&mut round, command);
+        }
+        self.end_round(round)
     }
 
     /// Begins a round: moves the clock and forgets old idempotency keys, if the session is in force.
     pub fn begin_round(&mut self, session: SessionNumber, at: LogicalTime) -> RoundInProgress {
-        let is_current = self.cluster.is_some() && session == self.session;
+        self.open_round(session, at, true)
+    }
+
+    fn open_round(&mut self, session: SessionNumber, at: LogicalTime, follows: bool) -> RoundInProgress {
+        let is_current = follows && self.cluster.is_some() && session == self.session;
         if is_current {
             self.now = self.now.max(at.min(self.now.after(limits::TIME_STEP_MAX_MS)));
             self.idempotency.forget(self.now, &self.settings, FORGOTTEN_PER_ROUND_MAX);

@@ -1,0 +1,12 @@
+//! The linearizability checker of `chaos/`, itself under test: it must find what is wrong and nothing else.
+//!
+//! Histories are made by a generator that runs the model on a clock of its own, so they are legal by construction; illegal
+//! ones are written by hand or are legal ones with one answer altered.
+
+#[path = "../../chaos/linear/mod.rs"]
+#[allow(dead_code)]
+mod linear;
+
+mod altered;
+mod by_hand;
+mod generator;
