@@ -8,6 +8,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::storage::{IOFlushed, RaftLogStorage};
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use super::entry_bytes::{from_stored, to_stored};
 use super::types::{Entry, LogId, TypeConfig, Vote, log_id};
 use crate::codec;
-use crate::storage::{Done, LogEntry, LogStore, StorageError};
+use crate::storage::{Done, LogEntry, LogStorage, StorageError};
 
 /// Bytes of entries that are handed to replication at once; one entry may overshoot it.
 const REPLICATION_BATCH_BYTES: usize = 1 << 20;
@@ -27,12 +28,12 @@ const REPLICATION_BATCH_BYTES: usize = 1 << 20;
 /// The log of this node. Clones share it.
 #[derive(Clone)]
 pub struct LogAdapter {
-    store: LogStore,
+    store: Arc<dyn LogStorage>,
 }
 
 impl LogAdapter {
     /// Lets the engine use `store`.
-    pub fn new(store: LogStore) -> Self {
+    pub fn new(store: Arc<dyn LogStorage>) -> Self {
         Self { store }
     }
 
@@ -111,10 +112,10 @@ impl RaftLogStorage<TypeConfig> for LogAdapter {
 
 impl LogAdapter {
     /// Submits a request and waits until it is durable.
-    async fn durably(&self, submit: impl FnOnce(&LogStore, Done)) -> io::Result<()> {
+    async fn durably(&self, submit: impl FnOnce(&dyn LogStorage, Done)) -> io::Result<()> {
         let (answer, result) = oneshot::channel();
         // The engine may have stopped waiting.
-        submit(&self.store, Box::new(move |result| drop(answer.send(result))));
+        submit(self.store.as_ref(), Box::new(move |result| drop(answer.send(result))));
         result.await.unwrap_or(Err(StorageError::Closed)).map_err(io::Error::from)
     }
 }

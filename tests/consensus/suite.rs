@@ -33,7 +33,7 @@ fn directory() -> (TempDir, DataDir) {
 }
 
 fn state_machine(directory: &DataDir) -> StateMachine {
-    StateMachine::new(Replica::new(), SnapshotStore::open(directory).unwrap())
+    StateMachine::new(Replica::new(), Arc::new(SnapshotStore::open(directory).unwrap()))
 }
 
 struct Fresh;
@@ -41,7 +41,7 @@ struct Fresh;
 impl StoreBuilder<TypeConfig, LogAdapter, StateMachine, TempDir> for Fresh {
     async fn build(&self) -> Result<(TempDir, LogAdapter, StateMachine), StorageError<TypeConfig>> {
         let (temporary, directory) = directory();
-        let log = LogAdapter::new(LogStore::open(&directory, LogOptions::default()).unwrap());
+        let log = LogAdapter::new(Arc::new(LogStore::open(&directory, LogOptions::default()).unwrap()));
         Ok((temporary, log, state_machine(&directory)))
     }
 }
@@ -74,12 +74,12 @@ impl Reopening {
         let mut open = self.open.lock().await;
         open.clone().shutdown();
         *open = LogStore::open(&self.directory, LogOptions::default()).unwrap();
-        LogAdapter::new(open.clone())
+        LogAdapter::new(Arc::new(open.clone()))
     }
 
     /// A committed hint becomes durable with the next write, so there is nothing to find after reopening.
     async fn as_it_is(&self) -> LogAdapter {
-        LogAdapter::new(self.open.lock().await.clone())
+        LogAdapter::new(Arc::new(self.open.lock().await.clone()))
     }
 }
 
