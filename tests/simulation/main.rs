@@ -1,21 +1,23 @@
-//! Simulations: clusters in one thread, on a clock, a network and disks that a seed decides about.
+//! Simulations: whole clusters in one thread, on clocks, networks and disks that a seed decides about.
+//!
+//! `domain.rs` runs state, scheduler and leader over an ideal log; `cluster.rs` runs the Raft engine below them. Around
+//! both are the same clients, TaskManagers and oracle (`world.rs`). How to run more seeds or one: `chaos/README.md`.
+
+mod agents;
+mod calls;
+mod clients;
+mod domain;
 mod draw;
 mod entropy;
+mod ideal_log;
+mod machine;
+mod oracle;
+mod planted;
+mod runner;
+mod trace;
+mod world;
 
 #[test]
-fn probe() {
-    std::thread::spawn(|| {
-        entropy::seed_this_thread(1);
-        let id = uuid::Uuid::new_v4();
-        let mut map = std::collections::HashMap::new();
-        for i in 0..10 { map.insert(i, i); }
-        println!("{id} {:?}", map.keys().collect::<Vec<_>>());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let mut counts = [0; 2];
-        runtime.block_on(async { for _ in 0..20 { tokio::select! { _ = std::future::ready(()) => counts[0] += 1, _ = std::future::ready(()) => counts[1] += 1 } } });
-        println!("{counts:?} {}", rand::random::<u64>());
-        let t = std::time::Instant::now();
-        for _ in 0..100_000 { runtime.block_on(tokio::time::sleep(std::time::Duration::from_millis(1))); }
-        println!("100k steps {:?}", t.elapsed());
-    }).join().unwrap();
+fn jobs_and_task_managers_get_what_they_were_told_whoever_leads() {
+    runner::run_seeds("jobs_and_task_managers_get_what_they_were_told_whoever_leads", 20, domain::run);
 }
