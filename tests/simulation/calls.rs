@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use slotkeeper::domain::{AllocationId, JobId, JobMasterId, Outcome, Revision};
-use slotkeeper::leader::{
-    Heartbeat, HeartbeatAnswer, HeartbeatError, Leader, Log, Submission, SubmitError,
-};
+use slotkeeper::leader::{Heartbeat, HeartbeatAnswer, HeartbeatError, Leader, Log, Submission, SubmitError};
 use slotkeeper::replica::Replica;
 
 use crate::draw::Draw;

@@ -91,7 +91,9 @@ impl Client {
 
     pub fn describe(&self) -> String {
         match &self.pending {
-            Some(pending) => format!("{} waits for {:?} after {} tries", self.name, pending.key, pending.tries),
+            Some(pending) => {
+                format!("{} waits for {:?} after {} tries", self.name, pending.key, pending.tries)
+            }
             None => format!("{} waits for nothing", self.name),
         }
     }
@@ -233,7 +235,9 @@ impl Client {
         if let Some((call, sent_ms)) = self.beating {
             match calls.take(call) {
                 Some(Answer::JobHeartbeat(Err(HeartbeatError::Refused(_)))) => self.end_life(),
-                Some(Answer::JobHeartbeat(Err(HeartbeatError::Unavailable(error)))) => self.look_elsewhere(&error),
+                Some(Answer::JobHeartbeat(Err(HeartbeatError::Unavailable(error)))) => {
+                    self.look_elsewhere(&error)
+                }
                 Some(_) => self.beating = None,
                 None if now_ms > sent_ms + PATIENCE_MS => self.place = self.draw.index(self.places),
                 None => {}

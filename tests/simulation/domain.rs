@@ -137,6 +137,7 @@ impl Domain {
             }
         }
         self.world.calm_down();
-        self.elect_at_ms = self.elect_at_ms.or_else(|| self.log.leader().is_none().then_some(self.world.now_ms));
+        self.elect_at_ms =
+            self.elect_at_ms.or_else(|| self.log.leader().is_none().then_some(self.world.now_ms));
     }
 }

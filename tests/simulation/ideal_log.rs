@@ -135,8 +135,7 @@ impl IdealLog {
         for other in 0..shared.sides.len() {
             let is_own = other == place;
             let delay_ms = shared.draw.within(if is_own { 1..=20 } else { 1..=1_200 });
-            let leadership =
-                Leadership { term: is_own.then_some(term), leader: Some(address(place)) };
+            let leadership = Leadership { term: is_own.then_some(term), leader: Some(address(place)) };
             shared.sides[other].news = Some((now_ms + delay_ms, leadership));
         }
     }

@@ -92,9 +92,8 @@ fn run_in_a_process(test: &str, seed: u64) -> Result<String, String> {
 fn failure(test: &str, seed: u64, output: &Output) -> String {
     let commit = Command::new("git").args(["rev-parse", "--short", "HEAD"]).output();
     let commit = commit.ok().filter(|output| output.status.success());
-    let commit = commit.map_or("unknown".to_owned(), |output| {
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    });
+    let commit = commit
+        .map_or("unknown".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     let words = String::from_utf8_lossy(&output.stderr);
     format!(
         "seed {seed} failed at commit {commit} ({}); repeat it with\n  SLOTKEEPER_SEED={seed} cargo test --test \
