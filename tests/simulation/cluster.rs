@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use slotkeeper::consensus::LogRetention;
+use slotkeeper::domain::Revision;
 
 use crate::disk::SimulatedDisk;
 use crate::machine::Machine;
@@ -10,7 +11,7 @@ use crate::node::{Booting, Founding, Place, Running};
 use crate::trace;
 use crate::world::World;
 
-const TROUBLE_MS: u64 = 20_000;
+const TROUBLE_MS: u64 = 12_000;
 /// The kind of an entry that holds a record of the domain, as its first byte says.
 const RECORD: u8 = 1;
 
@@ -24,6 +25,7 @@ struct Cluster {
     log: Vec<(u64, Bytes)>,
     /// Up to where each node was compared with it.
     compared: Vec<u64>,
+    revisions: Vec<Option<Revision>>,
     back_at_ms: Vec<Option<u64>>,
     heal_at_ms: Option<u64>,
 }
@@ -66,6 +68,7 @@ impl Cluster {
             running: (0..size).map(|_| None).collect(),
             log: Vec::new(),
             compared: vec![0; size],
+            revisions: vec![None; size],
             back_at_ms: vec![None; size],
             heal_at_ms: None,
         };
@@ -121,6 +124,11 @@ impl Cluster {
             if world.paused[place].is_some() {
                 continue;
             }
+            let revision = world.servers[place].as_ref().map(|server| server.replica.revision());
+            if revision == self.revisions[place] {
+                continue;
+            }
+            self.revisions[place] = revision;
             let applied = running.consensus.status().applied_index;
             for index in self.compared[place]..=applied {
                 let Some((term, content)) = self.places[place].disk.archived(index) else { continue };
@@ -157,7 +165,7 @@ impl Cluster {
         (world.servers[place], world.paused[place]) = (None, None);
         self.booting[place] = None;
         self.places[place].disk.crash();
-        self.compared[place] = 0;
+        (self.compared[place], self.revisions[place]) = (0, None);
         self.back_at_ms[place] = Some(world.now_ms + back_in_ms);
     }
 

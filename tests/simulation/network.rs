@@ -55,7 +55,6 @@ struct Pipe {
     is_closed: bool,
     is_ended: bool,
     breaks_at_ms: Option<u64>,
-    is_broken: bool,
     was_cut: bool,
 }
 
@@ -209,14 +208,12 @@ impl State {
         }
     }
 
+    /// Both directions are gone; whoever still holds an end is told so.
     fn break_off(&mut self, id: u64) {
         let other = self.pipes.get(&id).map(|pipe| pipe.other);
         for id in std::iter::once(id).chain(other) {
-            if let Some(pipe) = self.pipes.get_mut(&id) {
-                pipe.is_broken = true;
-                if let Some(reader) = pipe.reader.take() {
-                    reader.wake();
-                }
+            if let Some(Pipe { reader: Some(reader), .. }) = self.pipes.remove(&id) {
+                reader.wake();
             }
         }
     }
@@ -234,7 +231,6 @@ impl Pipe {
             is_closed: false,
             is_ended: false,
             breaks_at_ms: None,
-            is_broken: false,
             was_cut: false,
         }
     }
@@ -310,9 +306,6 @@ impl AsyncRead for Stream {
         let Some(pipe) = state.pipes.get_mut(&self.read) else {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         };
-        if pipe.is_broken {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
         if pipe.arrived.is_empty() && !pipe.is_ended {
             pipe.reader = Some(context.waker().clone());
             return Poll::Pending;
@@ -334,9 +327,6 @@ impl AsyncWrite for Stream {
         let Some(pipe) = state.pipes.get_mut(&self.write) else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
-        if pipe.is_broken {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
         let before_ms = pipe.on_its_way.back().map_or(0, |(due_ms, _)| *due_ms);
         pipe.on_its_way.push_back((before_ms.max(now_ms + delay_ms), bytes.to_vec()));
         if breaks {

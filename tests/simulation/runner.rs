@@ -1,7 +1,8 @@
 //! Running seeds: each in a process of its own, some twice, and what to say about one that failed.
 //!
-//! `SLOTKEEPER_SEED` runs one seed and prints its whole trace; `SLOTKEEPER_SEEDS` says how many seeds are run, from 1. Every
-//! 25th is run a second time and must leave the same trace.
+//! `SLOTKEEPER_SEED` runs one seed and prints its whole trace; `SLOTKEEPER_SEEDS` says how many seeds are run, from 1;
+//! with `SLOTKEEPER_STOP_AT_FIRST` no seed is begun after one that failed. Every
+//! 25th, the first among them, is run a second time and must leave the same trace.
 
 use std::env;
 use std::process::{Command, Output};
@@ -40,7 +41,12 @@ pub fn run_seeds(test: &str, usual: u64, run: Run) {
                     }
                     match run_seed(test, seed) {
                         Ok(line) => passed.lock().unwrap().push((seed, line)),
-                        Err(failure) => failures.lock().unwrap().push((seed, failure)),
+                        Err(failure) => {
+                            failures.lock().unwrap().push((seed, failure));
+                            if env::var_os("SLOTKEEPER_STOP_AT_FIRST").is_some() {
+                                next.store(last + 1, Ordering::Relaxed);
+                            }
+                        }
                     }
                 }
             });
@@ -63,7 +69,7 @@ pub fn run_seeds(test: &str, usual: u64, run: Run) {
 
 fn run_seed(test: &str, seed: u64) -> Result<String, String> {
     let first = run_in_a_process(test, seed)?;
-    let is_repeated = seed.is_multiple_of(REPEATED_EVERY) || number("SLOTKEEPER_SEED").is_some();
+    let is_repeated = seed % REPEATED_EVERY == 1 || number("SLOTKEEPER_SEED").is_some();
     if is_repeated {
         let second = run_in_a_process(test, seed)?;
         if first != second {
