@@ -86,7 +86,11 @@ impl RaftLogStorage<TypeConfig> for LogAdapter {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        Ok(decoded::<Option<LogId>>(self.store.committed())?.flatten())
+        let hint = decoded::<Option<LogId>>(self.store.committed())?.flatten();
+        // A crash between two writes of one step can leave the hint on the disk and take the entry that it names. What is
+        // left of the log comes before that entry, so it is committed; the engine would not start over the rest.
+        let last = self.store.bounds().last.map(|(index, term)| log_id(term, index));
+        Ok(hint.min(last))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>

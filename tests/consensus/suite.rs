@@ -6,13 +6,14 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::type_config::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::{LogState, OptionalSend, RaftLogReader, StorageError};
 use slotkeeper::consensus::{LogAdapter, StateMachine, TypeConfig};
 use slotkeeper::replica::Replica;
-use slotkeeper::storage::{DataDir, DataDirOptions, Identity, LogOptions, LogStore, SnapshotStore};
+use slotkeeper::storage::{DataDir, DataDirOptions, Identity, LogEntry, LogOptions, LogStore, SnapshotStore};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -34,6 +35,26 @@ fn directory() -> (TempDir, DataDir) {
 
 fn state_machine(directory: &DataDir) -> StateMachine {
     StateMachine::new(Replica::new(), Arc::new(SnapshotStore::open(directory).unwrap()))
+}
+
+/// A follower can be told that entry 26 is committed while the write of entry 26 is still under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_committed_hint_that_outlived_its_entry_ends_with_the_log() {
+    let (_temporary, directory) = directory();
+    let store = LogStore::open(&directory, LogOptions::default()).unwrap();
+    let mut log = LogAdapter::new(Arc::new(store.clone()));
+    let hint = |log_id: Option<[u8; 2]>| match log_id {
+        Some([term, index]) => Bytes::copy_from_slice(&[1, term, index]),
+        None => Bytes::from_static(&[0]),
+    };
+    store.save_committed(hint(Some([1, 2])));
+    assert_eq!(log.read_committed().await.unwrap(), None, "nothing is in the log");
+    let entry = LogEntry { index: 1, term: 1, payload: Bytes::from_static(&[0]) };
+    store.append(vec![entry], Box::new(|stored| stored.unwrap()));
+    let committed = log.read_committed().await.unwrap().map(|log_id| log_id.index);
+    assert_eq!(committed, Some(1));
+    store.save_committed(hint(None));
+    assert_eq!(log.read_committed().await.unwrap(), None);
 }
 
 struct Fresh;

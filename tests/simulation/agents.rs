@@ -146,7 +146,8 @@ impl Agent {
         };
         let key = Some(RequestKey { key: registering.key.clone(), fingerprint: [0; 16] });
         let submission = Submission { key, intent: Intent::Command(command) };
-        registering.call = Some((calls.send(now_ms, self.place, Request::Submit(submission)), now_ms));
+        registering.call =
+            Some((calls.send(now_ms, self.place, Request::Submit(Box::new(submission))), now_ms));
     }
 
     fn take_answers(&mut self, now_ms: u64, calls: &mut Calls, oracle: &mut Oracle) {

@@ -20,7 +20,7 @@ pub struct Server {
 
 #[derive(Debug, Clone)]
 pub enum Request {
-    Submit(Submission),
+    Submit(Box<Submission>),
     Heartbeat(Heartbeat),
     JobHeartbeat(JobId, Option<JobMasterId>),
     /// Which allocations the job holds, linearizable.
@@ -147,7 +147,7 @@ impl Calls {
 
 async fn answer(leader: &Leader, replica: &Replica, log: &dyn Log, request: Request) -> Answer {
     match request {
-        Request::Submit(submission) => Answer::Submitted(leader.submit(submission).await),
+        Request::Submit(submission) => Answer::Submitted(leader.submit(*submission).await),
         Request::Heartbeat(heartbeat) => Answer::Heartbeat(leader.heartbeat(heartbeat).await),
         Request::JobHeartbeat(job, master) => {
             Answer::JobHeartbeat(leader.job_heartbeat(&job, master.as_ref()).await)

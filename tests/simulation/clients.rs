@@ -115,7 +115,7 @@ impl Client {
         }
         if pending.call.is_none() && now_ms >= pending.next_try_ms {
             pending.tries += 1;
-            let call = calls.send(now_ms, self.place, Request::Submit(pending.submission.clone()));
+            let call = calls.send(now_ms, self.place, Request::Submit(Box::new(pending.submission.clone())));
             pending.call = Some((call, now_ms));
         }
     }
@@ -151,7 +151,9 @@ impl Client {
             65..=74 => self.declare(),
             75..=77 => self.submit(Intent::Command(Command::DeleteJob { id: self.job.clone() })),
             _ => {
-                let call = calls.send(now_ms, self.place, Request::Read(self.job.clone()));
+                // Whoever does not lead must not answer.
+                let place = if self.draw.percent(40) { self.draw.index(self.places) } else { self.place };
+                let call = calls.send(now_ms, place, Request::Read(self.job.clone()));
                 self.reading = Some((call, oracle.told(), now_ms));
             }
         }
@@ -262,7 +264,7 @@ impl Client {
                 let pending = self.pending.take().expect("it was just there");
                 if self.draw.percent(20) {
                     let place = self.draw.index(self.places);
-                    let call = calls.send(now_ms, place, Request::Submit(pending.submission));
+                    let call = calls.send(now_ms, place, Request::Submit(Box::new(pending.submission)));
                     self.echo = Some((call, pending.key, now_ms));
                 }
                 self.learn(&outcome);

@@ -37,6 +37,8 @@ struct State {
     syncing: Option<(usize, u64)>,
     sync_max_ms: u64,
     archive: Archive,
+    /// The vote before the last, which only a planted bug brings back.
+    earlier_vote: Option<Bytes>,
     /// Snapshots that are not durable yet, which only a planted bug leaves behind.
     late_snapshots: Vec<(u64, Snapshot)>,
     /// Grows with every crash; handles of an earlier life do nothing.
@@ -104,16 +106,13 @@ impl SimulatedDisk {
             synced: Image::default(),
             queue: VecDeque::new(),
             syncing: None,
-            sync_max_ms: if Self::acknowledges_early() { 300 } else { sync_max_ms },
+            sync_max_ms: if planted::is("acknowledgement-before-sync") { 300 } else { sync_max_ms },
             archive: Archive::new(),
+            earlier_vote: None,
             late_snapshots: Vec::new(),
             life: 0,
         };
         Self { state: Arc::new(Mutex::new(state)) }
-    }
-
-    fn acknowledges_early() -> bool {
-        planted::is("acknowledgement-before-sync") || planted::is("vote-not-synced")
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -134,6 +133,9 @@ impl SimulatedDisk {
             if let Some((count, _)) = state.syncing.take_if(|(_, due_ms)| *due_ms <= now_ms) {
                 for _ in 0..count {
                     let (write, done) = state.queue.pop_front().expect("a sync is of what is queued");
+                    if matches!(write, Write::Vote(_)) {
+                        state.earlier_vote = state.synced.vote.clone();
+                    }
                     state.synced.write(&write);
                     answered.push(done);
                 }
@@ -179,6 +181,9 @@ impl SimulatedDisk {
                 state.synced.entries.remove(&kept.map_or(0, |kept| kept + 1));
             }
             _ => {}
+        }
+        if planted::is("vote-not-synced") {
+            state.synced.vote = state.earlier_vote.clone();
         }
         if planted::is("lost-tail") {
             let lost = state.draw.index(4);
@@ -231,7 +236,6 @@ impl Handle {
     fn submit(&self, write: Write, done: Done) {
         let early = match &write {
             Write::Append(_) => planted::is("acknowledgement-before-sync"),
-            Write::Vote(_) => planted::is("vote-not-synced"),
             _ => false,
         };
         {

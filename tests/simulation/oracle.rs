@@ -77,9 +77,8 @@ impl Oracle {
 
     fn answered(&mut self, key: Option<&IdempotencyKey>, outcome: &Outcome) {
         let Some(key) = key else { return };
-        match &*outcome.result {
-            Err(Rejection::StaleSession | Rejection::StaleDecision(_)) => return,
-            _ => {}
+        if let Err(Rejection::StaleSession | Rejection::StaleDecision(_)) = &*outcome.result {
+            return;
         }
         match self.answers.get(key) {
             None => {

@@ -42,6 +42,7 @@ pub fn run_seeds(test: &str, usual: u64, run: Run) {
                     match run_seed(test, seed) {
                         Ok(line) => passed.lock().unwrap().push((seed, line)),
                         Err(failure) => {
+                            println!("seed {seed} failed: {}", last_words(&failure));
                             failures.lock().unwrap().push((seed, failure));
                             if env::var_os("SLOTKEEPER_STOP_AT_FIRST").is_some() {
                                 next.store(last + 1, Ordering::Relaxed);
@@ -57,9 +58,6 @@ pub fn run_seeds(test: &str, usual: u64, run: Run) {
     passed.sort();
     for (seed, line) in &passed {
         println!("seed {seed}: {line}");
-    }
-    for (seed, failure) in &failures {
-        println!("seed {seed} failed: {}", last_words(failure));
     }
     if let Some((_, failure)) = failures.first() {
         panic!("{failure}\n{} of {} seeds failed", failures.len(), last + 1 - first);
@@ -108,9 +106,11 @@ fn failure(test: &str, seed: u64, output: &Output) -> String {
     )
 }
 
-/// What the panic said, without the trace before it.
-fn last_words(failure: &str) -> &str {
-    failure.rsplit_once("panicked at").map_or(failure, |(_, words)| words.trim())
+/// What the panic said, without the trace before it, in one line.
+fn last_words(failure: &str) -> String {
+    let words = failure.rsplit_once("panicked at").map_or(failure, |(_, words)| words.trim());
+    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(300).collect()
 }
 
 fn number(variable: &str) -> Option<u64> {
