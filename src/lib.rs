@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod api;
+mod background;
 pub mod cli;
 pub mod client;
 pub mod clock;

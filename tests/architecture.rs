@@ -7,17 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A room, and the rooms that it may use besides itself.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("scheduler", &["domain"]),
     ("codec", &[]),
     ("clock", &[]),
+    ("background", &[]),
     ("telemetry", &[]),
     ("api", &["domain"]),
     ("storage", &["codec"]),
     ("replica", &["domain", "codec"]),
-    ("consensus", &["domain", "codec", "clock", "storage", "replica", "telemetry"]),
-    ("leader", &["domain", "scheduler", "clock", "replica", "consensus", "telemetry"]),
+    ("consensus", &["domain", "codec", "clock", "background", "storage", "replica", "telemetry"]),
+    ("leader", &["domain", "scheduler", "clock", "background", "replica", "consensus", "telemetry"]),
     ("http", &["domain", "api", "leader", "replica", "consensus", "clock", "telemetry"]),
     ("client", &["api"]),
     ("agent", &["api", "client", "clock"]),

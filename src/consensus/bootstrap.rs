@@ -24,6 +24,7 @@ use super::messages::{Addresses, Adoption, Endpoint, HelloReply, PeerStanding, R
 use super::peers::{CallError, ask_address};
 use super::transport::Transport;
 use super::types::NodeAddress;
+use crate::background;
 
 /// Ids up to this one belong to first members; nodes that join get ids above it.
 pub const FIRST_MEMBERS_MAX: u64 = 100;
@@ -95,7 +96,7 @@ impl Settling<'_> {
         let cluster_id = (self.mint_cluster_id)();
         let adoption = Adoption { cluster_id, node_id: 1, members, is_founding: true };
         let local = Arc::clone(self.local);
-        let adopted = tokio::task::spawn_blocking(move || local.adopt(&adoption)).await;
+        let adopted = background::run(move || local.adopt(&adoption)).await;
         adopted
             .map_err(|error| StartError::Engine(error.to_string()))??
             .map_err(|refusal| StartError::PeerRefuses { peer: list[0].clone(), refusal })?;

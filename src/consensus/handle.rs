@@ -27,9 +27,10 @@ use super::received::ReceivedCounts;
 use super::server::{Server, report};
 use super::status::{Member, Status, status_of};
 use super::types::{Metrics, NodeAddress, Raft};
+use crate::background;
 use crate::domain::Applied;
 use crate::replica::Replica;
-use crate::storage::{LogStatistics, LogStore};
+use crate::storage::{LogStatistics, LogStorage};
 
 /// For a member to report how far it is. Whoever looks at the cluster waits so long for a member that is stopped, and a
 /// health check has only a few seconds.
@@ -45,7 +46,7 @@ pub(super) struct Shared {
     pub(super) engine: Engine,
     pub(super) cluster_id: Uuid,
     pub(super) replica: Replica,
-    pub(super) store: LogStore,
+    pub(super) store: Arc<dyn LogStorage>,
     pub(super) peers: Peers,
     pub(super) server: Arc<Server>,
     pub(super) proposals: Proposals,
@@ -233,8 +234,8 @@ impl Consensus {
         }
         let tasks = std::mem::take(&mut *shared.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         shutdown_tasks(tasks).await;
-        let store = shared.store.clone();
-        if tokio::task::spawn_blocking(move || store.shutdown()).await.is_err() {
+        let store = Arc::clone(&shared.store);
+        if background::run(move || store.close()).await.is_err() {
             tracing::error!("the log was not closed in order");
         }
     }

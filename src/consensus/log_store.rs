@@ -8,6 +8,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use openraft::storage::{IOFlushed, RaftLogStorage};
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use super::entry_bytes::{from_stored, to_stored};
 use super::types::{Entry, LogId, TypeConfig, Vote, log_id};
 use crate::codec;
-use crate::storage::{Done, LogEntry, LogStore, StorageError};
+use crate::storage::{Done, LogEntry, LogStorage, StorageError};
 
 /// Bytes of entries that are handed to replication at once; one entry may overshoot it.
 const REPLICATION_BATCH_BYTES: usize = 1 << 20;
@@ -27,12 +28,12 @@ const REPLICATION_BATCH_BYTES: usize = 1 << 20;
 /// The log of this node. Clones share it.
 #[derive(Clone)]
 pub struct LogAdapter {
-    store: LogStore,
+    store: Arc<dyn LogStorage>,
 }
 
 impl LogAdapter {
     /// Lets the engine use `store`.
-    pub fn new(store: LogStore) -> Self {
+    pub fn new(store: Arc<dyn LogStorage>) -> Self {
         Self { store }
     }
 
@@ -85,7 +86,11 @@ impl RaftLogStorage<TypeConfig> for LogAdapter {
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        Ok(decoded::<Option<LogId>>(self.store.committed())?.flatten())
+        let hint = decoded::<Option<LogId>>(self.store.committed())?.flatten();
+        // A crash between two writes of one step can leave the hint on the disk and take the entry that it names. What is
+        // left of the log comes before that entry, so it is committed; the engine would not start over the rest.
+        let last = self.store.bounds().last.map(|(index, term)| log_id(term, index));
+        Ok(hint.min(last))
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> io::Result<()>
@@ -111,10 +116,10 @@ impl RaftLogStorage<TypeConfig> for LogAdapter {
 
 impl LogAdapter {
     /// Submits a request and waits until it is durable.
-    async fn durably(&self, submit: impl FnOnce(&LogStore, Done)) -> io::Result<()> {
+    async fn durably(&self, submit: impl FnOnce(&dyn LogStorage, Done)) -> io::Result<()> {
         let (answer, result) = oneshot::channel();
         // The engine may have stopped waiting.
-        submit(&self.store, Box::new(move |result| drop(answer.send(result))));
+        submit(self.store.as_ref(), Box::new(move |result| drop(answer.send(result))));
         result.await.unwrap_or(Err(StorageError::Closed)).map_err(io::Error::from)
     }
 }

@@ -9,14 +9,14 @@ use uuid::Uuid;
 use super::bootstrap::Bootstrap;
 use super::timing::{LogRetention, Timing};
 use super::transport::{PeerListener, TcpTransport, Transport};
-use crate::storage::{DataDir, LogOptions};
+use crate::storage::{DataDir, DiskStores, Stores};
 
 /// What a node is started with.
 pub struct ConsensusOptions {
     /// Its data directory, locked.
     pub data_dir: DataDir,
-    /// How its log is kept.
-    pub log: LogOptions,
+    /// Where its log and snapshots are.
+    pub stores: Arc<dyn Stores>,
     /// Where clients and other nodes reach its API, as `host:port`.
     pub api_addr: String,
     /// Where other nodes reach its peer port, as `host:port`; the listener must be reached under it.
@@ -49,7 +49,7 @@ impl ConsensusOptions {
     ) -> std::io::Result<Self> {
         Ok(Self {
             data_dir,
-            log: LogOptions::default(),
+            stores: Arc::new(DiskStores::default()),
             api_addr,
             peer_addr: listener.address()?,
             listener,

@@ -23,6 +23,7 @@ use super::received::Received;
 use super::snapshot_receiver;
 use super::transport::{BoxedStream, PeerListener};
 use super::types::{LogId, Raft};
+use crate::background;
 use crate::replica::Replica;
 
 /// Connections that may be open.
@@ -178,7 +179,7 @@ impl Server {
             (Request::Hello, _) => Reply::Hello(self.local.hello()),
             (Request::Adopt(adoption), _) => {
                 let local = Arc::clone(&self.local);
-                match tokio::task::spawn_blocking(move || local.adopt(&adoption)).await {
+                match background::run(move || local.adopt(&adoption)).await {
                     Ok(Ok(Ok(()))) => Reply::Done,
                     Ok(Ok(Err(refusal))) => Reply::Refused(refusal),
                     Ok(Err(error)) => failed(&error),
@@ -251,7 +252,7 @@ pub(super) async fn report(raft: &Raft, replica: &Replica) -> std::io::Result<Pe
     };
     let replica = replica.clone();
     let hashing = replica.clone();
-    let hashed = tokio::task::spawn_blocking(move || hashing.state_hash()).await;
+    let hashed = background::run(move || hashing.state_hash()).await;
     let (revision, state_hash) = hashed.map_err(std::io::Error::other)?;
     let chain = replica.chain_at(revision);
     Ok(PeerReport { applied_index, last_log_index, revision, state_hash, chain })

@@ -32,8 +32,9 @@ use super::state_machine::StateMachine;
 use super::status::{self, status_of};
 use super::timing::engine_config;
 use super::types::Raft;
+use crate::background;
 use crate::replica::Replica;
-use crate::storage::{LogStore, SnapshotStore, StorageError};
+use crate::storage::{LogStorage, OpenStores, StorageError, Stores};
 
 /// Between two requests of a joining node to be taken in.
 const JOIN_EVERY: Duration = Duration::from_secs(3);
@@ -70,7 +71,7 @@ impl Consensus {
         let mint_cluster_id = options.mint_cluster_id.as_ref();
         let settling = Settling { local: &local, transport: &options.transport, mint_cluster_id };
         let standing = settling.settle(&options.bootstrap).await?;
-        let (store, snapshots) = open(&local, options.log).await?;
+        let (store, snapshots) = open(&local, options.stores).await?;
         let started_with = store.bounds().last.map(|(index, _)| index);
         let is_begun = started_with.is_some();
         let founds = standing.phase == JoinPhase::Founding && standing.node_id == 1 && !is_begun;
@@ -80,7 +81,7 @@ impl Consensus {
         let me = Endpoint { node_id: standing.node_id, incarnation: local.address().incarnation };
         let peers = Peers::new(Arc::clone(&options.transport), standing.cluster_id, me, options.timing);
         let network = NetworkFactory::new(peers.clone());
-        let log = LogAdapter::new(store.clone());
+        let log = LogAdapter::new(Arc::clone(&store));
         let state_machine = StateMachine::new(replica.clone(), snapshots);
         let raft = Raft::new(standing.node_id, Arc::new(config), network, log, state_machine).await;
         let engine = Engine(raft.map_err(|error| StartError::Engine(error.to_string()))?);
@@ -108,7 +109,7 @@ impl Consensus {
 struct Running {
     engine: Engine,
     local: Arc<LocalNode>,
-    store: LogStore,
+    store: Arc<dyn LogStorage>,
     started_with: Option<u64>,
     replica: Replica,
     server: Arc<Server>,
@@ -137,8 +138,8 @@ impl Running {
         tasks.spawn(watch_membership(raft.clone(), local, stop.clone()));
         tasks.spawn(watch_for_removal(server.removed(), stop.clone()));
         tasks.spawn(watch_for_removal(peers.removed(), stop.clone()));
-        tasks.spawn(watch_health(raft.clone(), store.clone(), stop.clone()));
-        tasks.spawn(bound_log_bytes(raft.clone(), store.clone()));
+        tasks.spawn(watch_health(raft.clone(), Arc::clone(&store), stop.clone()));
+        tasks.spawn(bound_log_bytes(raft.clone(), Arc::clone(&store)));
         let tasks = Mutex::new(tasks);
         let shared = Shared {
             engine,
@@ -160,14 +161,10 @@ impl Running {
 }
 
 /// Opens log and snapshots, and checks that they fit together.
-async fn open(
-    local: &LocalNode,
-    options: crate::storage::LogOptions,
-) -> Result<(LogStore, SnapshotStore), StartError> {
+async fn open(local: &LocalNode, stores: Arc<dyn Stores>) -> Result<OpenStores, StartError> {
     let directory = local.directory().clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        let store = LogStore::open(&directory, options)?;
-        let snapshots = SnapshotStore::open(&directory)?;
+    let opened = background::run(move || {
+        let (store, snapshots) = stores.open(&directory)?;
         snapshots.newest(store.bounds().purged.map(|(index, _, _)| index))?;
         Ok::<_, StorageError>((store, snapshots))
     });
@@ -209,7 +206,7 @@ async fn watch_membership(raft: Raft, local: Arc<LocalNode>, stop: Stop) {
         if is_member && !was_member {
             was_member = true;
             let local = Arc::clone(&local);
-            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || local.note_member()).await {
+            if let Ok(Err(error)) = background::run(move || local.note_member()).await {
                 return end(&stop, StopReason::Storage(error));
             }
         }
@@ -229,7 +226,7 @@ async fn watch_for_removal(mut removed: watch::Receiver<bool>, stop: Stop) {
 }
 
 /// Notices that the disk or the engine failed. The disk's words are the better ones if both did.
-async fn watch_health(raft: Raft, store: LogStore, stop: Stop) {
+async fn watch_health(raft: Raft, store: Arc<dyn LogStorage>, stop: Stop) {
     let (mut metrics, mut fatal) = (raft.metrics(), store.fatal());
     loop {
         let engine = metrics.borrow_watched().running_state.clone();
@@ -263,7 +260,7 @@ async fn finish_changes(membership: Arc<Membership>) {
 }
 
 /// Asks for a snapshot when large entries fill the log before their number calls for one.
-async fn bound_log_bytes(raft: Raft, store: LogStore) {
+async fn bound_log_bytes(raft: Raft, store: Arc<dyn LogStorage>) {
     loop {
         sleep(MEASURE_EVERY).await;
         let (last, snapshot) = {

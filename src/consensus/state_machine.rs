@@ -6,6 +6,7 @@
 //! in the snapshot. Tested by the engine's suite in `tests/consensus/suite.rs` and over clusters beside it.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -15,14 +16,14 @@ use openraft::{OptionalSend, RaftSnapshotBuilder};
 use super::types::{
     Answer, EntryPayload, LogId, Payload, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, log_id,
 };
-use crate::codec;
 use crate::replica::{Replica, SnapshotView};
-use crate::storage::{SnapshotId, SnapshotStore};
+use crate::storage::{SnapshotId, SnapshotStorage};
+use crate::{background, codec};
 
 /// The replica of this node, and up to where the log has reached it.
 pub struct StateMachine {
     replica: Replica,
-    snapshots: SnapshotStore,
+    snapshots: Arc<dyn SnapshotStorage>,
     last_applied: Option<LogId>,
     membership: StoredMembership,
 }
@@ -33,7 +34,7 @@ pub struct SnapshotBody(pub Bytes);
 
 impl StateMachine {
     /// A state machine that nothing has been applied to; the engine restores it from the newest snapshot and the log.
-    pub fn new(replica: Replica, snapshots: SnapshotStore) -> Self {
+    pub fn new(replica: Replica, snapshots: Arc<dyn SnapshotStorage>) -> Self {
         Self { replica, snapshots, last_applied: None, membership: StoredMembership::default() }
     }
 
@@ -90,7 +91,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let id = snapshot_id(meta.last_log_id);
         in_background(move || {
             let prepared = replica.prepare(&snapshot.0).map_err(unreadable)?;
-            let is_stored = snapshots.list()?.first().is_some_and(|(newest, _)| *newest == id);
+            let is_stored = snapshots.newest_id()? == Some(id);
             if !is_stored {
                 snapshots.save(id, &meta_bytes, snapshot.0.as_ref())?;
             }
@@ -116,7 +117,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 pub struct SnapshotBuilder {
     view: Option<SnapshotView>,
     meta: SnapshotMeta,
-    snapshots: SnapshotStore,
+    snapshots: Arc<dyn SnapshotStorage>,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
@@ -153,7 +154,7 @@ fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> io::Erro
 async fn in_background<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+    background::run(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use super::lanes::Lanes;
 use super::session::{Session, SessionEnd, Watchdog};
 use super::shared::Shared;
 use super::speculation::{Awaiting, SealedRound, Source, Speculation};
+use crate::background;
 
 /// A read barrier under way, or none.
 type Proof = Option<BoxFuture<'static, Result<(), SubmitError>>>;
@@ -68,7 +69,7 @@ impl Leading {
         self.shared.seams.metrics.rounds.outcome_unknown.inc_by(unknown);
         self.proposed.clear();
         // Freeing a large copy takes longer than a timer of Raft may wait.
-        tokio::task::spawn_blocking(move || drop(self.deciding));
+        drop(background::run(move || drop(self.deciding)));
         end
     }
 

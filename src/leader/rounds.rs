@@ -23,7 +23,7 @@ use super::shared::Shared;
 use super::speculation::Speculation;
 use super::{expiry, verdicts};
 use crate::domain::{LogicalTime, Record, Rejection, SessionNumber, SessionStart, State};
-use crate::replica;
+use crate::{background, replica};
 
 /// How long to wait before a session is tried again, first and at most. A leader that was just elected is refused until a
 /// quorum has answered it for the first time, so the first pause is short.
@@ -173,7 +173,7 @@ async fn try_open(shared: &Shared, term: u64) -> Result<(Arc<Session>, State), O
     }
     let (replica, clock) = (shared.seams.replica.clone(), shared.seams.clock.clone());
     // With a large state this takes longer than a timer of Raft may wait.
-    let copying = tokio::task::spawn_blocking(move || {
+    let copying = background::run(move || {
         let state = replica.read().clone();
         let leases = LeaseKeeper::begin(replica, &state, clock.now());
         (state, leases)

@@ -27,7 +27,7 @@ use crate::http::{self, HttpOptions, Services};
 use crate::leader::{ConsensusLog, Leader, LeaderOptions, LeaderSeams, LeaderTask, Log, LogMinter};
 use crate::replica::Replica;
 use crate::scheduler::Registry;
-use crate::storage::{DataDir, DataDirOptions, LogOptions};
+use crate::storage::{DataDir, DataDirOptions, DiskStores};
 use crate::telemetry::Metrics;
 
 /// What a node does not have of its own.
@@ -130,7 +130,7 @@ impl Node {
         let (replica, metrics) = (Replica::new(), Metrics::new());
         let consensus_options = ConsensusOptions {
             data_dir: data_dir.clone(),
-            log: LogOptions::default(),
+            stores: Arc::new(DiskStores::default()),
             api_addr: api_addr.clone(),
             peer_addr: peer_addr.clone(),
             listener: peer,

@@ -6,13 +6,14 @@ use std::ops::RangeBounds;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::type_config::alias::{EntryOf, LogIdOf, VoteOf};
 use openraft::{LogState, OptionalSend, RaftLogReader, StorageError};
 use slotkeeper::consensus::{LogAdapter, StateMachine, TypeConfig};
 use slotkeeper::replica::Replica;
-use slotkeeper::storage::{DataDir, DataDirOptions, Identity, LogOptions, LogStore, SnapshotStore};
+use slotkeeper::storage::{DataDir, DataDirOptions, Identity, LogEntry, LogOptions, LogStore, SnapshotStore};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -33,7 +34,27 @@ fn directory() -> (TempDir, DataDir) {
 }
 
 fn state_machine(directory: &DataDir) -> StateMachine {
-    StateMachine::new(Replica::new(), SnapshotStore::open(directory).unwrap())
+    StateMachine::new(Replica::new(), Arc::new(SnapshotStore::open(directory).unwrap()))
+}
+
+/// A follower can be told that entry 26 is committed while the write of entry 26 is still under way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_committed_hint_that_outlived_its_entry_ends_with_the_log() {
+    let (_temporary, directory) = directory();
+    let store = LogStore::open(&directory, LogOptions::default()).unwrap();
+    let mut log = LogAdapter::new(Arc::new(store.clone()));
+    let hint = |log_id: Option<[u8; 2]>| match log_id {
+        Some([term, index]) => Bytes::copy_from_slice(&[1, term, index]),
+        None => Bytes::from_static(&[0]),
+    };
+    store.save_committed(hint(Some([1, 2])));
+    assert_eq!(log.read_committed().await.unwrap(), None, "nothing is in the log");
+    let entry = LogEntry { index: 1, term: 1, payload: Bytes::from_static(&[0]) };
+    store.append(vec![entry], Box::new(|stored| stored.unwrap()));
+    let committed = log.read_committed().await.unwrap().map(|log_id| log_id.index);
+    assert_eq!(committed, Some(1));
+    store.save_committed(hint(None));
+    assert_eq!(log.read_committed().await.unwrap(), None);
 }
 
 struct Fresh;
@@ -41,7 +62,7 @@ struct Fresh;
 impl StoreBuilder<TypeConfig, LogAdapter, StateMachine, TempDir> for Fresh {
     async fn build(&self) -> Result<(TempDir, LogAdapter, StateMachine), StorageError<TypeConfig>> {
         let (temporary, directory) = directory();
-        let log = LogAdapter::new(LogStore::open(&directory, LogOptions::default()).unwrap());
+        let log = LogAdapter::new(Arc::new(LogStore::open(&directory, LogOptions::default()).unwrap()));
         Ok((temporary, log, state_machine(&directory)))
     }
 }
@@ -74,12 +95,12 @@ impl Reopening {
         let mut open = self.open.lock().await;
         open.clone().shutdown();
         *open = LogStore::open(&self.directory, LogOptions::default()).unwrap();
-        LogAdapter::new(open.clone())
+        LogAdapter::new(Arc::new(open.clone()))
     }
 
     /// A committed hint becomes durable with the next write, so there is nothing to find after reopening.
     async fn as_it_is(&self) -> LogAdapter {
-        LogAdapter::new(self.open.lock().await.clone())
+        LogAdapter::new(Arc::new(self.open.lock().await.clone()))
     }
 }
 

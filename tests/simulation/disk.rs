@@ -1,0 +1,365 @@
+//! The disk of one machine: what is synced survives a crash, of the rest a random part does, perhaps half of the last write.
+//!
+//! It stands in the place of sled and the snapshot files, behind the same traits. Writes are seen by readers at once and
+//! acknowledged after a sync that takes its time, in order, as the real store does it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use slotkeeper::storage::{
+    DataDir, Done, LogBounds, LogEntry, LogStatistics, LogStorage, OpenStores, Snapshot, SnapshotId,
+    SnapshotStorage, StorageError, Stores,
+};
+use tokio::sync::watch;
+
+use crate::draw::Draw;
+use crate::{planted, trace};
+
+/// Entries of the log that stay readable for the observer, by index.
+pub type Archive = BTreeMap<u64, (u64, Bytes)>;
+
+/// Clones share the disk.
+#[derive(Clone)]
+pub struct SimulatedDisk {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    draw: Draw,
+    now_ms: u64,
+    /// What readers see.
+    seen: Image,
+    /// What a crash leaves.
+    synced: Image,
+    queue: VecDeque<(Write, Done)>,
+    /// How many writes are being synced, and when that is done.
+    syncing: Option<(usize, u64)>,
+    sync_max_ms: u64,
+    archive: Archive,
+    /// The vote before the last, which only a planted bug brings back.
+    earlier_vote: Option<Bytes>,
+    /// Snapshots that are not durable yet, which only a planted bug leaves behind.
+    late_snapshots: Vec<(u64, Snapshot)>,
+    /// Grows with every crash; handles of an earlier life do nothing.
+    life: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Image {
+    entries: BTreeMap<u64, LogEntry>,
+    purged: Option<(u64, u64, Bytes)>,
+    vote: Option<Bytes>,
+    committed: Option<Bytes>,
+    snapshots: Vec<Snapshot>,
+}
+
+#[derive(Debug, Clone)]
+enum Write {
+    Append(Vec<LogEntry>),
+    Vote(Bytes),
+    Truncate(Option<u64>),
+    Purge(u64, u64, Bytes),
+}
+
+impl Image {
+    fn write(&mut self, write: &Write) {
+        match write {
+            Write::Append(entries) => {
+                self.entries.extend(entries.iter().map(|entry| (entry.index, entry.clone())));
+            }
+            Write::Vote(vote) => self.vote = Some(vote.clone()),
+            Write::Truncate(kept) => {
+                self.entries.split_off(&kept.map_or(0, |kept| kept + 1));
+            }
+            Write::Purge(index, term, opaque) => {
+                if self.purged.as_ref().is_none_or(|(before, _, _)| before < index) {
+                    self.purged = Some((*index, *term, opaque.clone()));
+                    self.entries = self.entries.split_off(&(index + 1));
+                }
+            }
+        }
+    }
+
+    fn bounds(&self) -> LogBounds {
+        let last = self.entries.last_key_value().map(|(index, entry)| (*index, entry.term));
+        let last = last.or(self.purged.as_ref().map(|(index, term, _)| (*index, *term)));
+        LogBounds { purged: self.purged.clone(), last }
+    }
+
+    fn check(&self) {
+        let mut next = self.purged.as_ref().map(|(index, _, _)| index + 1);
+        for index in self.entries.keys() {
+            assert!(next.is_none_or(|next| next == *index), "the log has a hole before {index}");
+            next = Some(index + 1);
+        }
+    }
+}
+
+impl SimulatedDisk {
+    pub fn new(mut draw: Draw) -> Self {
+        let sync_max_ms = draw.within(1..=12);
+        let state = State {
+            draw,
+            now_ms: 0,
+            seen: Image::default(),
+            synced: Image::default(),
+            queue: VecDeque::new(),
+            syncing: None,
+            sync_max_ms: if planted::is("acknowledgement-before-sync") { 300 } else { sync_max_ms },
+            archive: Archive::new(),
+            earlier_vote: None,
+            late_snapshots: Vec::new(),
+            life: 0,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// From now on a sync takes up to so long.
+    pub fn slow_down(&self, sync_max_ms: u64) {
+        self.lock().sync_max_ms = sync_max_ms;
+    }
+
+    /// Ends syncs that are due and begins new ones.
+    pub fn tick(&self, now_ms: u64) {
+        let mut answered = Vec::new();
+        {
+            let mut state = self.lock();
+            state.now_ms = now_ms;
+            if let Some((count, _)) = state.syncing.take_if(|(_, due_ms)| *due_ms <= now_ms) {
+                for _ in 0..count {
+                    let (write, done) = state.queue.pop_front().expect("a sync is of what is queued");
+                    if matches!(write, Write::Vote(_)) {
+                        state.earlier_vote = state.synced.vote.clone();
+                    }
+                    state.synced.write(&write);
+                    answered.push(done);
+                }
+                state.synced.committed = state.seen.committed.clone();
+            }
+            if state.syncing.is_none() && !state.queue.is_empty() {
+                let limit_ms = state.sync_max_ms;
+                let due_ms = now_ms + state.draw.within(1..=limit_ms);
+                state.syncing = Some((state.queue.len(), due_ms));
+            }
+            let (durable, late) = std::mem::take(&mut state.late_snapshots)
+                .into_iter()
+                .partition(|(due_ms, _)| *due_ms <= now_ms);
+            state.late_snapshots = late;
+            let durable: Vec<(u64, Snapshot)> = durable;
+            state.synced.snapshots.extend(durable.into_iter().map(|(_, snapshot)| snapshot));
+        }
+        for done in answered {
+            done(Ok(()));
+        }
+    }
+
+    /// The machine is gone. What was not synced is left in part.
+    pub fn crash(&self) {
+        let mut state = self.lock();
+        state.life += 1;
+        let kept = {
+            let queued = state.queue.len();
+            state.draw.index(queued + 1)
+        };
+        let queue = std::mem::take(&mut state.queue);
+        let mut writes = queue.into_iter().map(|(write, _)| write);
+        for write in writes.by_ref().take(kept) {
+            state.synced.write(&write);
+        }
+        match writes.next() {
+            Some(Write::Append(mut entries)) if state.draw.percent(50) => {
+                let torn = state.draw.index(entries.len());
+                entries.truncate(torn);
+                state.synced.write(&Write::Append(entries));
+            }
+            Some(Write::Truncate(kept)) if planted::is("truncate-leaves-a-hole") => {
+                state.synced.entries.remove(&kept.map_or(0, |kept| kept + 1));
+            }
+            _ => {}
+        }
+        if planted::is("vote-not-synced") {
+            state.synced.vote = state.earlier_vote.clone();
+        }
+        if planted::is("lost-tail") {
+            let lost = state.draw.index(4);
+            for _ in 0..lost {
+                state.synced.entries.pop_last();
+            }
+        }
+        if planted::is("wiped-node") && state.draw.percent(50) {
+            state.synced = Image::default();
+        }
+        (state.syncing, state.late_snapshots) = (None, Vec::new());
+        state.seen = state.synced.clone();
+        let purged = state.synced.purged.as_ref().map_or(0, |(index, _, _)| *index);
+        let synced: Archive = state
+            .synced
+            .entries
+            .values()
+            .map(|entry| (entry.index, (entry.term, entry.payload.clone())))
+            .collect();
+        state.archive.retain(|index, _| *index <= purged);
+        state.archive.extend(synced);
+        let last = state.seen.bounds().last;
+        trace::note(&format!("a disk keeps {kept} of the writes under way and ends at {last:?}"));
+    }
+
+    /// The entry at `index`, also if it is purged.
+    pub fn archived(&self, index: u64) -> Option<(u64, Bytes)> {
+        self.lock().archive.get(&index).cloned()
+    }
+}
+
+impl Stores for SimulatedDisk {
+    fn open(&self, _directory: &DataDir) -> Result<OpenStores, StorageError> {
+        let state = self.lock();
+        state.seen.check();
+        let handle = Handle { disk: self.clone(), life: state.life, fatal: watch::channel(None).0 };
+        let handle = Arc::new(handle);
+        Ok((handle.clone(), handle))
+    }
+}
+
+/// The log and the snapshots of one life of the machine.
+struct Handle {
+    disk: SimulatedDisk,
+    life: u64,
+    fatal: watch::Sender<Option<StorageError>>,
+}
+
+impl Handle {
+    fn submit(&self, write: Write, done: Done) {
+        let early = match &write {
+            Write::Append(_) => planted::is("acknowledgement-before-sync"),
+            _ => false,
+        };
+        {
+            let mut state = self.disk.lock();
+            if state.life != self.life {
+                return;
+            }
+            state.seen.write(&write);
+            match &write {
+                Write::Append(entries) => {
+                    let entries =
+                        entries.iter().map(|entry| (entry.index, (entry.term, entry.payload.clone())));
+                    state.archive.extend(entries);
+                    state.seen.check();
+                }
+                Write::Truncate(kept) => {
+                    state.archive.split_off(&kept.map_or(0, |kept| kept + 1));
+                }
+                _ => {}
+            }
+            if !early {
+                return state.queue.push_back((write, done));
+            }
+            state.queue.push_back((write, Box::new(drop)));
+        }
+        done(Ok(()));
+    }
+}
+
+impl LogStorage for Handle {
+    fn bounds(&self) -> LogBounds {
+        self.disk.lock().seen.bounds()
+    }
+
+    fn vote(&self) -> Option<Bytes> {
+        self.disk.lock().seen.vote.clone()
+    }
+
+    fn committed(&self) -> Option<Bytes> {
+        self.disk.lock().seen.committed.clone()
+    }
+
+    fn entries(
+        &self,
+        from: u64,
+        until: u64,
+        limit_bytes: Option<usize>,
+    ) -> Result<Vec<LogEntry>, StorageError> {
+        let state = self.disk.lock();
+        let mut bytes = 0;
+        let limit = limit_bytes.unwrap_or(usize::MAX);
+        let within = state.seen.entries.range(from..until.max(from)).map(|(_, entry)| entry.clone());
+        let taken = within.take_while(|entry| {
+            let goes_on = bytes <= limit;
+            bytes += entry.payload.len();
+            goes_on
+        });
+        Ok(taken.collect())
+    }
+
+    fn append(&self, entries: Vec<LogEntry>, done: Done) {
+        self.submit(Write::Append(entries), done);
+    }
+
+    fn save_vote(&self, vote: Bytes, done: Done) {
+        self.submit(Write::Vote(vote), done);
+    }
+
+    fn save_committed(&self, committed: Bytes) {
+        self.disk.lock().seen.committed = Some(committed);
+    }
+
+    fn truncate_after(&self, kept: Option<u64>, done: Done) {
+        self.submit(Write::Truncate(kept), done);
+    }
+
+    fn purge_through(&self, index: u64, term: u64, opaque: Bytes, done: Done) {
+        self.submit(Write::Purge(index, term, opaque), done);
+    }
+
+    fn fatal(&self) -> watch::Receiver<Option<StorageError>> {
+        self.fatal.subscribe()
+    }
+
+    fn statistics(&self) -> LogStatistics {
+        LogStatistics::default()
+    }
+
+    fn close(&self) {}
+}
+
+impl SnapshotStorage for Handle {
+    fn save(&self, id: SnapshotId, meta: &[u8], body: &[u8]) -> Result<(), StorageError> {
+        let (meta, body) = (Bytes::copy_from_slice(meta), Bytes::copy_from_slice(body));
+        let snapshot = Snapshot { id, meta, body, body_checksum: 0 };
+        let mut state = self.disk.lock();
+        if state.life != self.life {
+            return Ok(());
+        }
+        state.seen.snapshots.push(snapshot.clone());
+        if planted::is("purge-before-snapshot") {
+            let due_ms = state.now_ms + 1_000;
+            state.late_snapshots.push((due_ms, snapshot));
+        } else {
+            state.synced.snapshots.push(snapshot);
+        }
+        Ok(())
+    }
+
+    fn newest_id(&self) -> Result<Option<SnapshotId>, StorageError> {
+        Ok(self.disk.lock().seen.snapshots.iter().map(|snapshot| snapshot.id).max())
+    }
+
+    fn newest(&self, log_purged_through: Option<u64>) -> Result<Option<Snapshot>, StorageError> {
+        let state = self.disk.lock();
+        let newest = state.seen.snapshots.iter().max_by_key(|snapshot| snapshot.id).cloned();
+        let reached = newest.as_ref().map(|snapshot| snapshot.id.index);
+        match log_purged_through {
+            Some(purged) if reached.is_none_or(|reached| reached < purged) => Err(StorageError::Refused {
+                reason: format!(
+                    "the log is purged through {purged}, the newest snapshot ends at {reached:?}"
+                ),
+            }),
+            _ => Ok(newest),
+        }
+    }
+}

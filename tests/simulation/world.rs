@@ -1,0 +1,201 @@
+//! Everything outside the servers: clients, TaskManagers, their network, and the oracle that watches.
+//!
+//! The two simulations differ in what is below the leader: an ideal log, or the Raft engine on simulated networks and
+//! disks. What they have in common is here.
+
+use slotkeeper::replica::Replica;
+
+use crate::agents::{Agent, TIMEOUT_MS};
+use crate::calls::{Calls, Server, Weather};
+use crate::clients::Client;
+use crate::draw::Draw;
+use crate::oracle::Oracle;
+use crate::trace;
+
+/// How long everything may take to be well again after the last fault.
+const HEALING_MS: u64 = 30_000;
+/// How far wall clocks may be off. Beyond the retention of idempotency keys (15 minutes) a clock that leaps forward would
+/// make the cluster forget keys early, as the ledger in `chaos/README.md` says.
+const WALL_OFFSET_MAX_MS: u64 = 300_000;
+
+pub struct World {
+    pub now_ms: u64,
+    pub draw: Draw,
+    pub servers: Vec<Option<Server>>,
+    /// Until when a machine stands still, and since when it does.
+    pub paused: Vec<Option<(u64, u64)>>,
+    pub calls: Calls,
+    pub oracle: Oracle,
+    clients: Vec<Client>,
+    agents: Vec<Agent>,
+}
+
+impl World {
+    pub fn new(seed: u64, places: usize) -> Self {
+        let mut draw = Draw::new(seed);
+        let weather = Weather {
+            delay_max_ms: draw.within(1..=30),
+            loss_percent: draw.within(0..=10),
+            double_percent: draw.within(0..=20),
+        };
+        let clients = 0..draw.index(4) + 3;
+        let agents = 0..draw.index(4) + 3;
+        Self {
+            now_ms: 0,
+            servers: (0..places).map(|_| None).collect(),
+            paused: vec![None; places],
+            calls: Calls::new(draw.fork(), weather),
+            oracle: Oracle::new(),
+            clients: clients.map(|number| Client::new(number, places, draw.fork())).collect(),
+            agents: agents.map(|number| Agent::new(number, places, draw.fork())).collect(),
+            draw,
+        }
+    }
+
+    /// The servers run for a millisecond, those that are not stopped.
+    pub fn run_servers(&mut self) {
+        trace::at(self.now_ms);
+        self.calls.deliver(self.now_ms, &self.servers);
+        for place in 0..self.servers.len() {
+            if let Some((until_ms, since_ms)) = self.paused[place] {
+                if self.now_ms < until_ms {
+                    continue;
+                }
+                self.paused[place] = None;
+                if let Some(server) = &self.servers[place] {
+                    trace::note(&format!("server {place} goes on"));
+                    server.machine.jump(self.now_ms - since_ms);
+                }
+            }
+            if let Some(server) = &self.servers[place] {
+                server.machine.step();
+            }
+        }
+    }
+
+    /// Everybody outside does what is due, then time goes on.
+    pub fn run_the_others(&mut self) {
+        for id in self.oracle.take_lost() {
+            trace::note(&format!("{id} is lost"));
+            let agent = self.agents.iter().find(|agent| agent.id == id).expect("it once registered");
+            agent.check_lost(self.now_ms);
+        }
+        for (place, server) in self.servers.iter().enumerate() {
+            if let Some(server) = server {
+                self.oracle.check_replica(&format!("server {place}"), &server.replica);
+            }
+        }
+        self.calls.collect(self.now_ms);
+        for client in &mut self.clients {
+            client.step(self.now_ms, &mut self.calls, &mut self.oracle);
+        }
+        // A promise of the default timeout, from before the settings are changed, would outlive the change.
+        let is_set_up = self.oracle.state().settings().heartbeat_timeout_ms == TIMEOUT_MS;
+        for agent in self.agents.iter_mut().filter(|_| is_set_up) {
+            agent.step(self.now_ms, &mut self.calls, &mut self.oracle);
+        }
+        self.now_ms += 1;
+    }
+
+    /// Something happens to the people outside now and then.
+    pub fn trouble_outside(&mut self) {
+        if self.draw.in_ten_thousand(4) {
+            let (agent, stops_ms) = (self.draw.index(self.agents.len()), self.draw.within(100..=4_000));
+            trace::note(&format!("{} stands still for {stops_ms} ms", self.agents[agent].id));
+            self.agents[agent].stop_until(self.now_ms + stops_ms);
+        }
+        if self.draw.in_ten_thousand(2) {
+            let agent = self.draw.index(self.agents.len());
+            self.agents[agent].restart();
+        }
+        if self.draw.in_ten_thousand(3) {
+            let running: Vec<usize> =
+                (0..self.servers.len()).filter(|place| self.servers[*place].is_some()).collect();
+            if !running.is_empty() {
+                let place = *self.draw.one_of(&running);
+                let offset_ms = i64::try_from(self.draw.within(0..=2 * WALL_OFFSET_MAX_MS)).unwrap()
+                    - WALL_OFFSET_MAX_MS.cast_signed();
+                trace::note(&format!("the wall clock of server {place} is off by {offset_ms} ms"));
+                self.servers[place].as_ref().expect("it runs").machine.set_wall_offset_ms(offset_ms);
+            }
+        }
+    }
+
+    /// Stops a machine; it does not know.
+    pub fn pause(&mut self, place: usize, for_ms: u64) {
+        if self.paused[place].is_none() {
+            trace::note(&format!("server {place} stands still for {for_ms} ms"));
+            self.paused[place] = Some((self.now_ms + for_ms, self.now_ms));
+        }
+    }
+
+    /// No new trouble from outside; what is begun is finished.
+    pub fn calm_down(&mut self) {
+        trace::note("all faults are over");
+        self.calls.weather = Weather { loss_percent: 0, double_percent: 0, delay_max_ms: 5 };
+        for client in &mut self.clients {
+            client.is_active = false;
+        }
+        for agent in &mut self.agents {
+            agent.stop_until(0);
+        }
+    }
+
+    /// Every write is known, every TaskManager is registered, every replica is where the log is.
+    pub fn is_well(&self) -> bool {
+        let revision = self.oracle.state().revision();
+        self.clients.iter().all(|client| !client.is_waiting())
+            && self.agents.iter().all(Agent::is_registered)
+            && self.servers.iter().flatten().all(|server| server.replica.revision() == revision)
+            && self.servers.iter().flatten().any(|server| server.leader.is_serving())
+    }
+
+    /// Runs `step` until all is well.
+    pub fn heal(&mut self, mut step: impl FnMut(&mut Self)) {
+        let until_ms = self.now_ms + HEALING_MS;
+        // A fresh write must pass after the last fault.
+        for client in &mut self.clients {
+            client.is_active = true;
+        }
+        let before = self.acknowledged();
+        while self.acknowledged() < before + 3 {
+            assert!(self.now_ms < until_ms, "no write passes after the last fault\n{}", self.describe());
+            step(self);
+        }
+        for client in &mut self.clients {
+            client.is_active = false;
+        }
+        while !self.is_well() {
+            assert!(self.now_ms < until_ms, "it is not well after the last fault\n{}", self.describe());
+            step(self);
+        }
+        for (place, server) in self.servers.iter().enumerate() {
+            if let Some(Server { replica, .. }) = server {
+                self.oracle.check_final(&format!("server {place}"), replica);
+            }
+        }
+    }
+
+    pub fn acknowledged(&self) -> u64 {
+        self.clients.iter().map(|client| client.acknowledged).sum()
+    }
+
+    fn describe(&self) -> String {
+        let mut lines: Vec<String> = self.clients.iter().map(Client::describe).collect();
+        let silent = self.agents.iter().filter(|agent| !agent.is_registered());
+        lines.extend(silent.map(|agent| format!("{} is not registered", agent.id)));
+        let revision = |replica: &Replica| replica.revision();
+        for (place, server) in self.servers.iter().enumerate() {
+            lines.push(match server {
+                Some(server) => format!(
+                    "server {place} at {} of {}, serving {}",
+                    revision(&server.replica),
+                    self.oracle.state().revision(),
+                    server.leader.is_serving()
+                ),
+                None => format!("server {place} is down"),
+            });
+        }
+        lines.join("\n")
+    }
+}
