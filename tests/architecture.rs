@@ -43,7 +43,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
 ];
 
 /// A crate, and the only rooms that may name it.
-const CRATE_HOMES: [(&str, &[&str]); 11] = [
+const CRATE_HOMES: [(&str, &[&str]); 12] = [
     ("bincode", &["codec"]),
     ("sled", &["storage"]),
     ("tempfile", &["storage", "server"]),
@@ -53,6 +53,7 @@ const CRATE_HOMES: [(&str, &[&str]); 11] = [
     ("hyper_util", &["http"]),
     ("reqwest", &["client"]),
     ("clap", &["cli", "server"]),
+    ("hdrhistogram", &["cli"]),
     ("tracing_subscriber", &["telemetry"]),
     ("prometheus_client", &["telemetry"]),
 ];

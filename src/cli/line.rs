@@ -2,6 +2,7 @@
 
 use super::agent::AgentVerb;
 use super::alloc::Alloc;
+use super::bench::BenchOptions;
 use super::context::GlobalOptions;
 use super::jobs::Jobs;
 use super::members::Members;
@@ -72,4 +73,5 @@ pub(super) enum Verb {
         verb: Members,
     },
     TransferLeadership(TransferLeadership),
+    Bench(Box<BenchOptions>),
 }
