@@ -44,7 +44,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
 ];
 
 /// A crate, and the only rooms that may name it.
-const CRATE_HOMES: [(&str, &[&str]); 11] = [
+const CRATE_HOMES: [(&str, &[&str]); 12] = [
     ("bincode", &["codec"]),
     ("sled", &["storage"]),
     ("tempfile", &["storage", "server"]),
@@ -54,6 +54,7 @@ const CRATE_HOMES: [(&str, &[&str]); 11] = [
     ("hyper_util", &["http"]),
     ("reqwest", &["client"]),
     ("clap", &["cli", "server"]),
+    ("hdrhistogram", &["cli"]),
     ("tracing_subscriber", &["telemetry"]),
     ("prometheus_client", &["telemetry"]),
 ];

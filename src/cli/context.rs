@@ -55,6 +55,9 @@ pub(super) struct Context {
     pub(super) printer: Printer,
     pub(super) yes: bool,
     pub(super) idempotency_key: Option<String>,
+    pub(super) servers: Vec<String>,
+    /// How long a request may take over all its tries.
+    pub(super) deadline: Duration,
 }
 
 impl Context {
@@ -62,16 +65,31 @@ impl Context {
     /// If a server's address is not one.
     pub(super) fn new(options: GlobalOptions) -> Result<Self, Failure> {
         let deadline = Duration::from_millis(options.timeout.ms);
-        let client_options = ClientOptions::new(options.servers).with_deadline(deadline);
-        let mut client = Client::new(client_options, system_seams()).map_err(|error| {
-            Failure::usage(error.to_string()).with_hint("for example `--servers 127.0.0.1:7400`")
-        })?;
+        let mut client = client_of(options.servers.clone(), deadline)?;
         if let Some(key) = &options.idempotency_key {
             client = client.with_idempotency_key(key);
         }
         let (printer, yes) = (Printer::new(options.output), options.yes);
-        Ok(Self { client, printer, yes, idempotency_key: options.idempotency_key })
+        Ok(Self {
+            client,
+            printer,
+            yes,
+            idempotency_key: options.idempotency_key,
+            servers: options.servers,
+            deadline,
+        })
     }
+}
+
+/// A client of these servers.
+///
+/// # Errors
+/// If an address is not one.
+pub(super) fn client_of(servers: Vec<String>, deadline: Duration) -> Result<Client, Failure> {
+    let options = ClientOptions::new(servers).with_deadline(deadline);
+    Client::new(options, system_seams()).map_err(|error| {
+        Failure::usage(error.to_string()).with_hint("for example `--servers 127.0.0.1:7400`")
+    })
 }
 
 /// The clock and the randomness of this process.

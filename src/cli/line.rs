@@ -2,6 +2,7 @@
 
 use super::agent::AgentVerb;
 use super::alloc::Alloc;
+use super::bench::BenchOptions;
 use super::context::GlobalOptions;
 use super::jobs::Jobs;
 use super::members::Members;
@@ -74,4 +75,5 @@ pub(super) enum Verb {
     },
     TransferLeadership(TransferLeadership),
     Recover(Box<RecoverOptions>),
+    Bench(Box<BenchOptions>),
 }

@@ -8,6 +8,7 @@ mod agent;
 mod alloc;
 mod allocations;
 mod amounts;
+mod bench;
 mod confirm;
 mod context;
 mod exit;
@@ -95,6 +96,7 @@ async fn dispatch(verb: &Verb, context: &Context) -> Result<ExitCode, Failure> {
         Verb::TransferLeadership(transfer) => transfer_leadership::run(transfer, context).await?,
         Verb::Agent(agent) => agent::run(agent, context).await?,
         Verb::Recover(options) => recover::run(options, context).await?,
+        Verb::Bench(options) => bench::run(options, context).await?,
         Verb::Server(_) | Verb::Dev(_) => unreachable!("these have run before there was a context"),
     }
     Ok(ExitCode::from(Exit::Done))

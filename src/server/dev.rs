@@ -4,6 +4,7 @@
 //! that start nothing; everything stays on loopback; a temporary folder is removed at the end. What it must not do:
 //! anything that a real server does not do.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +90,7 @@ pub fn run(options: DevOptions, ready: impl FnOnce(&DevCluster)) -> Result<(), S
 }
 
 /// A running development cluster.
-struct Dev {
+pub struct Dev {
     cluster: DevCluster,
     nodes: Vec<Node>,
     agents: Vec<AgentHandle>,
@@ -97,8 +98,18 @@ struct Dev {
     _temporary: Option<TempDir>,
 }
 
+impl fmt::Debug for Dev {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cluster.fmt(f)
+    }
+}
+
 impl Dev {
-    async fn start(options: &DevOptions) -> Result<Self, ServerError> {
+    /// Starts a cluster of three servers in the runtime of the caller; it serves when this returns.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub async fn start(options: &DevOptions) -> Result<Self, ServerError> {
         let (data_dir, temporary) = folder(options)?;
         let servers = dev_ports::addresses(&data_dir, SERVERS, options.port)?;
         let seams = system_seams();
@@ -138,7 +149,13 @@ impl Dev {
         Ok(())
     }
 
-    async fn stop(self) {
+    /// What there is.
+    pub fn cluster(&self) -> &DevCluster {
+        &self.cluster
+    }
+
+    /// Stops everything in order.
+    pub async fn stop(self) {
         join_all(self.agents.into_iter().map(AgentHandle::leave)).await;
         join_all(self.nodes.into_iter().map(Node::stop)).await;
     }

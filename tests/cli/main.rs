@@ -3,6 +3,7 @@
 mod agent;
 mod alloc;
 mod answers;
+mod bench;
 mod cluster;
 mod failures;
 mod jobs;

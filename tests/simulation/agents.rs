@@ -122,7 +122,7 @@ impl Agent {
     }
 
     fn beat(&mut self, now_ms: u64, epoch: Epoch, calls: &mut Calls, oracle: &Oracle) {
-        let heartbeat = Heartbeat { id: self.id.clone(), epoch, generation: self.generation };
+        let heartbeat = Heartbeat { id: self.id.clone(), epoch, generation: self.generation, held: None };
         let call = calls.send(now_ms, self.place, Request::Heartbeat(heartbeat));
         self.beating = Some((call, now_ms, oracle.told()));
     }

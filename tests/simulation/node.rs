@@ -140,7 +140,7 @@ impl Booting {
                 metrics: Metrics::new(),
             };
             let (leader, _task) = Leader::start(seams, LeaderOptions::default());
-            consensus.set_node_id_minter(LogMinter::new(leader.clone()));
+            consensus.set_node_id_minter(LogMinter::new(&leader));
             (leader, log)
         });
         let (watched, watching, noted) = (consensus.clone(), leader.clone(), Arc::clone(&ending));

@@ -1,5 +1,6 @@
 //! The client against scripted servers: what is repeated, under which key, where, and how a call ends.
 
+mod lane;
 mod scripted_server;
 
 use std::sync::Arc;
