@@ -209,6 +209,11 @@ impl SimulatedDisk {
         trace::note(&format!("a disk keeps {kept} of the writes under way and ends at {last:?}"));
     }
 
+    /// Up to where the newest snapshot goes.
+    pub fn snapshot_index(&self) -> u64 {
+        self.lock().seen.snapshots.iter().map(|snapshot| snapshot.id.index).max().unwrap_or(0)
+    }
+
     /// The entry at `index`, also if it is purged.
     pub fn archived(&self, index: u64) -> Option<(u64, Bytes)> {
         self.lock().archive.get(&index).cloned()
