@@ -296,7 +296,15 @@ fn records() -> Vec<Record> {
     ];
     vec![
         Record::Begin(SessionStart { cluster: cluster(), node_id: 1, at: LogicalTime(START_MS) }),
-        Record::Round(Batch { session: SessionNumber(1), at: LogicalTime(START_MS), commands }),
+        Record::Round(Batch {
+            session: SessionNumber(1),
+            at: LogicalTime(START_MS),
+            commands: commands.clone(),
+        }),
+        Record::RoundAfter(RoundAfter {
+            after: Revision(7),
+            batch: Batch { session: SessionNumber(1), at: LogicalTime(START_MS), commands },
+        }),
     ]
 }
 

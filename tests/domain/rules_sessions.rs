@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use slotkeeper::domain::{
     Batch, ClusterId, Command, Event, KeyedCommand, LogicalTime, Record, Rejection, Reply, Revision,
-    SessionNumber, SessionStart, State,
+    RoundAfter, SessionNumber, SessionStart, State,
 };
 use uuid::Uuid;
 
@@ -104,4 +104,25 @@ fn the_leaders_copy_and_a_replica_take_different_ways_to_the_same_state() {
     let followed = replica.apply(&Record::Round(Batch { session, at, commands }));
     assert_eq!(led, followed);
     assert_eq!(copy.hash(), replica.hash());
+}
+
+#[test]
+fn a_round_does_nothing_on_another_state_than_the_one_it_was_decided_on() {
+    let mut ledger = Ledger::new();
+    let (session, after) = (ledger.state.session(), ledger.state.revision());
+    let round = |id: &str| {
+        let commands = vec![KeyedCommand { key: Some(request_key(id, 1)), command: put_job(id, "default") }];
+        Record::RoundAfter(RoundAfter {
+            after,
+            batch: Batch { session, at: LogicalTime(START_MS), commands },
+        })
+    };
+    let first = ledger.apply(round("first"));
+    assert!(first.outcomes[0].result.is_ok());
+    let before = ledger.state.clone();
+    let second = ledger.apply(round("second"));
+    assert_eq!(*second.outcomes[0].result, Err(Rejection::StaleSession));
+    assert_eq!(difference(&before, &ledger.state), None);
+    assert!(ledger.state.idempotency().replay(&request_key("second", 1)).is_none(), "the key is free");
+    assert_eq!(ledger.state.revision(), before.revision().next());
 }
