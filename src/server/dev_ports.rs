@@ -67,9 +67,21 @@ fn usual(count: u16, first_port: u16) -> Option<Vec<DevServer>> {
     all_free.then(|| ports.into_iter().map(|(api, peer)| server(api, peer)).collect())
 }
 
-/// Ports that the system gives. All are held until the last is given, so that no two are the same.
+/// Ports below those that systems give to outgoing connections: one of these would be taken by a connection of somebody
+/// else sooner or later, and a cluster that starts again needs the ports that it had.
+const FREE_PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// Free ports, from a place on that differs from process to process. All are held until the last is found, so that no two
+/// are the same.
 fn free(count: u16) -> io::Result<Vec<DevServer>> {
-    let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let span = u32::from(FREE_PORTS.end - FREE_PORTS.start);
+    let from =
+        FREE_PORTS.start + u16::try_from(std::process::id().wrapping_mul(61) % span).unwrap_or_default();
+    let mut ports = (from..FREE_PORTS.end).chain(FREE_PORTS.start..from);
+    let mut bind = || {
+        let bound = ports.find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+        bound.ok_or_else(|| io::Error::new(io::ErrorKind::AddrInUse, "no port from 20000 to 31999 is free"))
+    };
     let held: Vec<(TcpListener, TcpListener)> =
         (0..count).map(|_| Ok((bind()?, bind()?))).collect::<io::Result<_>>()?;
     held.iter().map(|(api, peer)| Ok(server(api.local_addr()?.port(), peer.local_addr()?.port()))).collect()
@@ -88,6 +100,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = addresses(folder.path(), 3, 0).unwrap();
         assert_eq!(addresses(folder.path(), 3, 0).unwrap(), first);
+        let port = |address: &str| address.rsplit(':').next().unwrap().parse::<u16>().unwrap();
+        let none_is_lent = |server: &DevServer| {
+            FREE_PORTS.contains(&port(&server.api_addr)) && FREE_PORTS.contains(&port(&server.peer_addr))
+        };
+        assert!(first.iter().all(none_is_lent), "an outgoing connection may take such a port: {first:?}");
     }
 
     #[test]

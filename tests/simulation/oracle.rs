@@ -58,7 +58,12 @@ impl Oracle {
         self.chains.push(applied.chain);
         assert_eq!(self.state.violations(), [], "after {record:?}");
         assert_eq!(self.state.violations_since(&previous), [], "after {record:?}");
-        if let Record::Round(batch) = &record {
+        let batch = match &record {
+            Record::Begin(_) => None,
+            Record::Round(batch) => Some(batch),
+            Record::RoundAfter(round) => Some(&round.batch),
+        };
+        if let Some(batch) = batch {
             for (keyed, outcome) in batch.commands.iter().zip(&applied.outcomes) {
                 self.answered(keyed.key.as_ref().map(|key| &key.key), outcome);
             }
