@@ -1,7 +1,7 @@
 //! One connection that carries one request after the other: what a load generator sends through.
 //!
-//! Promises: an exchange writes the request in one piece and gives the answer as it came; it costs a few microseconds, so
-//! that a load generator measures the server and not itself. Must not: repeat anything, look for the leader, or understand
+//! Promises: an exchange writes the request in one piece and gives the answer as it came, with as
+//! little work as it can, so that a load generator measures the server and not itself. Must not: repeat anything, look for the leader, or understand
 //! answers; programs that are not measuring use [`Client`](super::Client). After a failure the lane is of no more use.
 //! Tested in `client/tests/lane.rs`.
 

@@ -30,7 +30,7 @@ use super::types::{Metrics, NodeAddress, Raft};
 use crate::background;
 use crate::domain::Applied;
 use crate::replica::Replica;
-use crate::storage::{LogStatistics, LogStorage};
+use crate::storage::{LogStatistics, LogStorage, StorageError};
 
 /// For a member to report how far it is. Whoever looks at the cluster waits so long for a member that is stopped, and a
 /// health check has only a few seconds.
@@ -109,6 +109,11 @@ impl Consensus {
     /// Whom this node has refused to listen to, by the id that was claimed, and why: once each.
     pub fn refusals_given(&self) -> Vec<(u64, Refusal)> {
         self.shared.server.refusals()
+    }
+
+    /// Why the disk of the log failed, once it has. It is known there before anything else hears of it.
+    pub fn disk_failure(&self) -> watch::Receiver<Option<StorageError>> {
+        self.shared.store.fatal()
     }
 
     /// Figures of this node's log.

@@ -18,8 +18,8 @@ pub(super) async fn get_cluster(
     query.finish()?;
     let reports = app.services.cluster.reports().await;
     let own_id = app.node_id();
-    let leader_id = app.leader_id();
     let picture = app.services.cluster.picture();
+    let leader_id = picture.leader_id;
     let last_index = leader_id.and_then(|leader| reports.get(&leader)).map(|report| report.last_log_index);
     let mut members: Vec<_> = picture
         .members

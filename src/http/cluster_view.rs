@@ -32,6 +32,8 @@ pub struct ClusterPicture {
     pub cluster_id: Option<ClusterId>,
     /// The term.
     pub term: u64,
+    /// Who leads in that term, if this node knows; read together with it, so that the two belong together.
+    pub leader_id: Option<u64>,
     /// Whether this node stands for election.
     pub is_candidate: bool,
     /// All members.

@@ -80,6 +80,7 @@ impl ClusterView for ConsensusView {
         ClusterPicture {
             cluster_id: Some(ClusterId(status.cluster_id)),
             term: status.term,
+            leader_id: status.leader.as_ref().map(|leader| leader.node_id),
             is_candidate: status.role == Role::Candidate,
             members: status.members.iter().map(|(known, role)| member(known, *role)).collect(),
             contact_age,

@@ -18,7 +18,7 @@ use super::exit::ServerError;
 use super::joining;
 use super::options::ProfileOption;
 use super::replacing::Replacement;
-use super::{agreement, soundness, space_watch};
+use super::{agreement, panic_hook, soundness, space_watch};
 use crate::clock::Clock;
 use crate::consensus::{
     Bootstrap, Consensus, ConsensusOptions, LogRetention, PeerListener, Timing, Transport,
@@ -141,6 +141,7 @@ impl Node {
             mint_cluster_id: seams.mint(),
         };
         let consensus = Consensus::start(consensus_options, replica.clone()).await?;
+        panic_hook::watch_disk(consensus.disk_failure());
         let log: Arc<dyn Log> = ConsensusLog::new(consensus.clone());
         let leader_seams = LeaderSeams {
             log: log.clone(),

@@ -155,6 +155,7 @@ impl ClusterView for NodeView {
         ClusterPicture {
             cluster_id: Some(ClusterId(Uuid::from_u128(1 << 64))),
             term: rule.term,
+            leader_id: rule.leader.map(node_id),
             is_candidate: false,
             members: (0..self.shared.addresses.len()).map(|index| self.shared.member(index)).collect(),
             contact_age: (!rule.is_cut_off).then_some(Duration::ZERO),
