@@ -39,7 +39,8 @@ pub(super) struct Leading {
 
 /// What woke the loop.
 enum Wake {
-    Settled(RoundResult),
+    /// A round and its result, taken together, so that no other round can be answered with it.
+    Settled(ProposedRound, RoundResult),
     Arrival,
     Tick,
     Proved(Result<(), SubmitError>),
@@ -61,7 +62,7 @@ impl Leading {
         self.shared.session.send_replace(None);
         self.deciding.refuse_waiting(&SubmitError::LeadershipLost);
         while let Some(Some(result)) = self.results.next().now_or_never() {
-            let round = self.proposed.pop_front().expect("every result belongs to a proposed round");
+            let round = self.oldest_round();
             answers::settle_after_the_end(&self.shared, round, result);
         }
         // What is left is not known to have happened; its callers are told so when it is dropped.
@@ -91,7 +92,7 @@ impl Leading {
                 _ = leadership.wait_for(|now| now.term != Some(session.term)) => {
                     Wake::Over(SessionEnd::LeadershipLost)
                 }
-                Some(result) = self.results.next() => Wake::Settled(result),
+                Some(result) = self.results.next() => Wake::Settled(self.oldest_round(), result),
                 proved = wait_for(&mut proof) => Wake::Proved(proved),
                 _ = ticks.tick() => Wake::Tick,
                 () = sleep(until_date), if has_slot => Wake::Arrival,
@@ -103,14 +104,21 @@ impl Leading {
         }
     }
 
+    /// The round that the result just taken belongs to.
+    fn oldest_round(&mut self) -> ProposedRound {
+        self.proposed.pop_front().expect("every result belongs to a proposed round")
+    }
+
     fn wake(&mut self, wake: Wake, proof: &mut Proof) -> Result<(), SessionEnd> {
-        self.watchdog.look().map_err(SessionEnd::Gap)?;
+        if let Err(gap) = self.watchdog.look() {
+            if let Wake::Settled(round, result) = wake {
+                answers::settle_after_the_end(&self.shared, round, result);
+            }
+            return Err(SessionEnd::Gap(gap));
+        }
         match wake {
             Wake::Over(end) => Err(end),
-            Wake::Settled(result) => {
-                let round = self.proposed.pop_front().expect("every result belongs to a proposed round");
-                answers::settle(&self.shared, &self.session, round, result)
-            }
+            Wake::Settled(round, result) => answers::settle(&self.shared, &self.session, round, result),
             Wake::Proved(Ok(())) => {
                 *proof = None;
                 Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use slotkeeper::domain::{ClusterId, Command, JobId, LogicalTime, Record, SessionStart};
+use slotkeeper::domain::{ClusterId, Command, JobId, LogicalTime, Record, Reply, SessionStart};
 use slotkeeper::leader::{Intent, LeaderFault, LeaderOptions, ProposalError, Submission, SubmitError};
 use slotkeeper::replica;
 
@@ -85,6 +85,26 @@ async fn a_process_that_stood_still_begins_a_new_session() {
     let before = rig.replica.read().session();
     rig.clock.advance(Duration::from_secs(3));
     eventually("a new session begins", || rig.replica.read().session() > before).await;
+}
+
+/// Found by a test of the whole program that ran many times: one caller was told what another one had asked for.
+#[tokio::test]
+async fn a_process_that_stood_still_answers_everybody_with_the_outcome_of_their_own_round() {
+    let rig = Rig::manual().await;
+    rig.log.hold();
+    let first = rig.send_command(put_job("first", 1, None));
+    rig.until_held(1).await;
+    let second = rig.send_command(put_job("second", 2, None));
+    rig.until_held(2).await;
+    rig.clock.advance(Duration::from_secs(3));
+    rig.log.apply(2);
+    rig.log.release();
+    let (first, second) = (first.await.unwrap().unwrap(), second.await.unwrap().unwrap());
+    assert_eq!(first.revision.0 + 1, second.revision.0, "{first:?} {second:?}");
+    for (outcome, expected) in [(&first, 1), (&second, 2)] {
+        let Ok(Reply::JobPut { job, .. }) = &*outcome.result else { panic!("{outcome:?}") };
+        assert_eq!(job.priority, expected, "the answer to another request");
+    }
 }
 
 #[tokio::test]
