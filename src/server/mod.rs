@@ -1,6 +1,6 @@
 //! One server: its configuration, its wiring, the order in which it stops, and `slotkeeper dev`.
 //!
-//! What it promises: `wiring.rs` is the only place that knows every room, and it is straight-line code; a server that
+//! What it promises: `node.rs` is the only place that knows every room, and it is straight-line code; a server that
 //! can not go on ends with the exit status of `exit.rs`. What it must not do: hold rules of any room.
 
 mod agreement;
