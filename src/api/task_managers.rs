@@ -159,7 +159,7 @@ pub struct Confirm {
     #[serde(default)]
     #[schema(value_type = Vec<uuid::Uuid>)]
     pub allocation_ids: Vec<AllocationId>,
-    /// What does not; it is released and placed elsewhere.
+    /// What does not; it is released, and placed elsewhere if it served a declared requirement.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<FailedAllocation>,
 }

@@ -17,6 +17,7 @@ use super::error::{ClientError, Failure};
 use super::options::{ClientOptions, Seams, ServerAddressError, normalized_address};
 use super::request::{Method, Request};
 use super::servers::{ServerIndex, Servers};
+use crate::api::ProblemCode;
 
 /// Redirections that one call follows; more would be a circle.
 const REDIRECTIONS_MAX: u32 = 3;
@@ -215,27 +216,35 @@ struct Tries<'client> {
     /// Servers that failed in a row, before the first pause.
     failed_servers: usize,
     may_be_done: bool,
+    /// When the try that is under way began.
+    began_at: Instant,
+    /// A try that would have less time than this is not begun.
+    time_least: Duration,
 }
 
 impl<'client> Tries<'client> {
     fn new(client: &'client Client, request: &Request, key: Option<String>) -> Self {
         let options = &client.options;
+        let now = client.now();
         Self {
             client,
             key,
-            ends_at: client.now() + request.wait + options.deadline,
+            ends_at: now + request.wait + options.deadline,
             try_timeout: request.wait + options.try_timeout,
             backoff: Backoff::new(options.backoff_start, options.backoff_max),
             made: 0,
             redirections: 0,
             failed_servers: 0,
             may_be_done: false,
+            began_at: now,
+            time_least: TRY_TIME_LEAST,
         }
     }
 
     /// How long the try that begins now may take.
     fn next_limit(&mut self) -> Duration {
         self.made += 1;
+        self.began_at = self.client.now();
         self.try_timeout.min(self.remaining())
     }
 
@@ -247,13 +256,19 @@ impl<'client> Tries<'client> {
     fn pause_after(&mut self, trouble: Trouble, random: u64) -> Result<Duration, ClientError> {
         self.may_be_done |= trouble.may_be_done;
         self.failed_servers += usize::from(trouble.server_failed);
+        if trouble.failure.code() == Some(ProblemCode::NoLeader) {
+            // Servers wait for a leader before they say this. Cut short, the next would say nothing, and the outcome of a
+            // write that nobody took would be unknown.
+            let waited = self.client.now().saturating_duration_since(self.began_at);
+            self.time_least = self.time_least.max(waited + TRY_TIME_LEAST);
+        }
         let others_left = self.failed_servers < self.client.servers().count();
         let pause = if trouble.server_failed && others_left {
             Duration::ZERO
         } else {
             self.backoff.pause(random, trouble.retry_after)
         };
-        let enough_time = pause + TRY_TIME_LEAST < self.remaining();
+        let enough_time = pause + self.time_least < self.remaining();
         if enough_time { Ok(pause) } else { Err(self.given_up(trouble.failure)) }
     }
 

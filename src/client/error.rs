@@ -102,3 +102,13 @@ pub enum Failure {
         location: String,
     },
 }
+
+impl Failure {
+    /// The code of the problem that the server named, if it named one.
+    pub fn code(&self) -> Option<ProblemCode> {
+        match self {
+            Self::Problem { problem, .. } => Some(problem.code),
+            _ => None,
+        }
+    }
+}

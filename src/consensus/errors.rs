@@ -86,9 +86,9 @@ pub enum MembershipConflict {
     /// Another change is under way.
     #[error("another change of the membership is under way; try again when it is done")]
     InProgress,
-    /// The member already has a vote.
-    #[error("member {0} already has a vote")]
-    AlreadyVoter(u64),
+    /// Nobody would be left to vote.
+    #[error("member {0} is the last voter; a cluster is never without one")]
+    LastVoter(u64),
     /// The member has too much of the log to receive before it may vote.
     #[error("member {node_id} is {entries_behind} entries behind; promote it when it has caught up")]
     NotCaughtUp {

@@ -148,19 +148,19 @@ impl Membership {
         MembershipConflict::NewNode { address: address.peer_addr.clone(), reason: reason.to_owned() }.into()
     }
 
-    /// Gives a learner a vote, once it has received the log.
+    /// Gives a learner a vote, once it has received the log. A member that has one keeps it: the request may be a retry.
     pub(super) async fn promote(&self, node_id: u64) -> Result<Member> {
         let _changing = self.changing.try_lock().map_err(|_| MembershipConflict::InProgress)?;
         self.ensure_leader()?;
         let metrics = self.metrics();
         let membership = metrics.membership_config.membership();
         let address = membership.get_node(&node_id).ok_or(MembershipError::UnknownMember(node_id))?;
-        if membership.voter_ids().any(|voter| voter == node_id) {
-            return Err(MembershipConflict::AlreadyVoter(node_id).into());
+        if membership.voter_ids().all(|voter| voter != node_id) {
+            self.wait_until_caught_up(node_id).await?;
         }
-        self.wait_until_caught_up(node_id).await?;
+        // Also for a voter: the change that gave it the vote may not be committed yet.
         self.change(Changes::AddVoterIds(BTreeSet::from([node_id])), true).await?;
-        tracing::info!(node = node_id, "a learner has a vote now");
+        tracing::info!(node = node_id, "a member has a vote now");
         Ok(Member::new(node_id, address))
     }
 
@@ -214,6 +214,9 @@ impl Membership {
         let metrics = self.metrics();
         let membership = metrics.membership_config.membership();
         let left: Vec<u64> = membership.voter_ids().filter(|voter| *voter != removed).collect();
+        if left.is_empty() {
+            return Err(MembershipConflict::LastVoter(removed).into());
+        }
         let asked = left.iter().filter(|voter| **voter != metrics.id).filter_map(|voter| {
             let target = Target { node_id: *voter, address: membership.get_node(voter)?.clone() };
             Some(async move { self.peers.call(&target, &Request::Hello, VOTER_WITHIN).await.is_ok() })

@@ -98,8 +98,13 @@ impl App {
         node_id
     }
 
-    /// The id of the node that leads, if that is known.
+    /// The id of the node that leads, if this node knows and hears it: a leader that has died is not named.
     pub(super) fn leader_id(&self) -> Option<u64> {
+        self.last_leader_id().filter(|_| self.services.cluster.hears_leader())
+    }
+
+    /// The id of the node that leads as far as anybody has told this node, heard or not.
+    pub(super) fn last_leader_id(&self) -> Option<u64> {
         self.leadership.borrow().leader.as_ref().map(|leader| leader.node_id)
     }
 

@@ -28,7 +28,7 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, options: &HttpOptions)
     match tokio::time::timeout(options.body_timeout, Limited::new(body, limit).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
-        Ok(Err(_)) => Err(Refusal::new(ProblemCode::InvalidRequest, "the body did not arrive whole")),
+        Ok(Err(_)) => Err(Refusal::invalid("body", "it did not arrive whole")),
         Err(_) => Err(too_slow(options.body_timeout)),
     }
 }

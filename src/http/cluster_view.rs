@@ -12,6 +12,10 @@ use tokio::sync::watch;
 use crate::domain::{ClusterId, Revision, StateHash};
 use crate::leader::{LeaderAddress, Leadership};
 
+/// How long ago a leader may have been heard, or a leader its quorum, and still count as there: above any gap between two
+/// heartbeats, below the two seconds in which `/readyz` must say no.
+pub const CONTACT_AGE_MAX: Duration = Duration::from_millis(1_500);
+
 /// A node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterMember {
@@ -32,14 +36,13 @@ pub struct ClusterPicture {
     pub cluster_id: Option<ClusterId>,
     /// The term.
     pub term: u64,
-    /// Who leads in that term, if this node knows; read together with it, so that the two belong together.
+    /// Who leads in that term, if this node knows and has heard of it within [`CONTACT_AGE_MAX`]; read together with the
+    /// term, so that the two belong together.
     pub leader_id: Option<u64>,
     /// Whether this node stands for election.
     pub is_candidate: bool,
     /// All members.
     pub members: Vec<ClusterMember>,
-    /// On the leader: how long ago a quorum answered it. Elsewhere: how long ago the leader was heard. `None` if never.
-    pub contact_age: Option<Duration>,
 }
 
 /// Figures of this node's engine and log, for its metrics.
@@ -125,6 +128,10 @@ pub trait ClusterView: Send + Sync + 'static {
 
     /// Follows who leads.
     fn leadership(&self) -> watch::Receiver<Leadership>;
+
+    /// Whether the node that `leadership` names was heard within [`CONTACT_AGE_MAX`], or, if it is this node, its quorum
+    /// was. Cheap: asked for every answer.
+    fn hears_leader(&self) -> bool;
 
     /// What this node knows now.
     fn picture(&self) -> ClusterPicture;

@@ -239,7 +239,11 @@ async fn send_on(app: &App, exchange: &Exchange, leader: &LeaderAddress, own_id:
         return Attempt::Served(refusal.undecided().into_response());
     }
     if exchange.head.headers.get(FORWARD).is_some_and(|value| value == FORWARD_NEVER) {
-        return Attempt::Served(redirect(&exchange.head, leader));
+        return if app.services.cluster.hears_leader() {
+            Attempt::Served(redirect(&exchange.head, leader))
+        } else {
+            Attempt::NotYet(no_leader_known().into_response())
+        };
     }
     app.services.metrics.http.forwarded.inc();
     let outgoing = Outgoing {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use super::refusal::Refusal;
-use crate::api::{Object, ProblemCode};
+use crate::api::Object;
 use crate::domain::RequestKey;
 
 /// A JSON body. No body at all is read as `{}`.
@@ -27,7 +27,7 @@ impl<T: DeserializeOwned> FromRequest<super::App> for JsonBody<T> {
         // The dispatcher has read the body under its limits already; this only takes it out.
         let bytes = Bytes::from_request(request, state)
             .await
-            .map_err(|_| Refusal::new(ProblemCode::InvalidRequest, "the body can not be read"))?;
+            .map_err(|_| Refusal::invalid("body", "it can not be read"))?;
         parse_json(&bytes).map(Self)
     }
 }
@@ -56,7 +56,7 @@ pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal
 fn json_refusal(path: &str, error: &serde_json::Error) -> Refusal {
     let text = error.to_string();
     if !error.is_data() {
-        return Refusal::new(ProblemCode::InvalidRequest, format!("the body is not JSON: {text}"));
+        return Refusal::invalid("body", format!("it is not JSON: {text}"));
     }
     let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
     let parent = if path == "." { "" } else { path };
@@ -182,6 +182,7 @@ impl FromRequestParts<super::App> for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::ProblemCode;
     use crate::api::allocations::AllocationRequest;
     use crate::api::requirements::PutRequirements;
 
@@ -206,9 +207,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_names_no_field() {
+    fn what_is_not_json_names_the_body() {
         for text in ["{", "nope", "{\"slots\":1}}", "\u{0}", "{\"slots\":1e999}", "{\"slots\":NaN}"] {
-            assert_eq!(field_of::<AllocationRequest>(text), None, "{text}");
+            assert_eq!(field_of::<AllocationRequest>(text).as_deref(), Some("body"), "{text}");
         }
         assert!(parse_json::<AllocationRequest>(b"{\"slots\":1,\"strategy\":\"\xff\"}").is_err());
     }

@@ -23,7 +23,8 @@ use crate::leader::{self, Intent};
 ///
 /// Answered only by a leader that has proved its leadership after the heartbeat arrived. 404 `unknown_task_manager` or
 /// 409 `stale_epoch`: register again. A TaskManager that says what it holds is told the whole list if it holds more, and
-/// what it had confirmed and leaves out of two heartbeats in a row is released with reason `not_held` and placed elsewhere.
+/// what it had confirmed and leaves out of two heartbeats in a row is released with reason `not_held`; what served a declared
+/// requirement is placed elsewhere.
 #[utoipa::path(post, path = "/v1/task-managers/{id}/heartbeat", tag = "TaskManagers", request_body = Heartbeat,
     params(("id" = String, Path, description = "The TaskManager")),
     responses((status = 200, body = HeartbeatAnswer)))]
@@ -107,7 +108,10 @@ fn assigned(app: &App, id: &TaskManagerId) -> Result<Answer<AssignedAllocations>
     Ok(Answer::read(state.revision(), body))
 }
 
-/// A TaskManager says what it has started and what it does not run. A failed one is released and placed elsewhere.
+/// A TaskManager says what it has started and what it does not run.
+///
+/// A failed one is released with reason `start_failed`. What served a declared requirement is placed elsewhere; what a job
+/// had asked for by itself is the job's to ask for again, and does not come back to this TaskManager for a while.
 #[utoipa::path(post, path = "/v1/task-managers/{id}/confirm", tag = "TaskManagers", request_body = Confirm,
     params(("id" = String, Path, description = "The TaskManager")), responses((status = 200, body = Confirmed)))]
 pub(super) async fn confirm_allocations(

@@ -46,8 +46,8 @@ mod task_managers;
 
 pub use app::{App, Services};
 pub use cluster_view::{
-    BarrierFailure, ClusterFigures, ClusterMember, ClusterPicture, ClusterView, MemberReport,
-    MembershipFailure,
+    BarrierFailure, CONTACT_AGE_MAX, ClusterFigures, ClusterMember, ClusterPicture, ClusterView,
+    MemberReport, MembershipFailure,
 };
 pub use openapi::openapi_json;
 pub use options::HttpOptions;

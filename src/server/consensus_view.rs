@@ -4,6 +4,7 @@
 //! decide anything.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,15 +12,15 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::consensus::{BarrierError, Consensus, Member, MemberRole, MembershipError, Role};
+use crate::consensus::{BarrierError, Consensus, Member, MemberRole, MembershipError, Role, Status};
 use crate::domain::ClusterId;
 use crate::http::{
-    BarrierFailure, ClusterFigures, ClusterMember, ClusterPicture, ClusterView, MemberReport,
-    MembershipFailure,
+    BarrierFailure, CONTACT_AGE_MAX, ClusterFigures, ClusterMember, ClusterPicture, ClusterView,
+    MemberReport, MembershipFailure,
 };
 use crate::leader::{LeaderAddress, Leadership, Log};
 
-/// How often a follower looks whether it has heard the leader.
+/// How often a node looks whether it has heard the leader or its quorum.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Consensus, as a cluster to look at.
@@ -27,8 +28,35 @@ pub(super) struct ConsensusView {
     consensus: Consensus,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
-    /// When this node, as a follower, last heard the leader.
-    heard: Arc<Mutex<Option<Instant>>>,
+    contact: Arc<Contact>,
+}
+
+/// What this node hears of its leader.
+#[derive(Debug, Default)]
+struct Contact {
+    /// When this node last heard the leader, or that there is another one.
+    heard: Mutex<Option<Instant>>,
+    /// Whether that was lately; on a leader: whether its quorum was heard lately.
+    hears_leader: AtomicBool,
+}
+
+impl Contact {
+    /// How long ago the leader was heard, or the quorum by a leader; `None` if never.
+    fn age(&self, status: &Status, now: Instant) -> Option<Duration> {
+        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard_age = heard.map(|heard| now.saturating_duration_since(heard));
+        match status.role {
+            Role::Leader if status.voters().count() == 1 => Some(Duration::ZERO),
+            // Nobody has answered a leader that was elected just now, but then a quorum has voted for it.
+            Role::Leader => status.quorum_contact_age.or(heard_age),
+            Role::Stopped => None,
+            Role::Learner | Role::Follower | Role::Candidate => heard_age,
+        }
+    }
+}
+
+fn is_lately(age: Option<Duration>) -> bool {
+    age.is_some_and(|age| age <= CONTACT_AGE_MAX)
 }
 
 impl ConsensusView {
@@ -38,22 +66,36 @@ impl ConsensusView {
         log: Arc<dyn Log>,
         clock: Arc<dyn Clock>,
     ) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
-        let heard = Arc::new(Mutex::new(None));
-        let view = Self { consensus: consensus.clone(), log, clock: clock.clone(), heard: heard.clone() };
-        (Arc::new(view), listen(consensus, clock, heard))
+        let contact = Arc::new(Contact::default());
+        let listening = listen(consensus.clone(), log.leadership(), clock.clone(), contact.clone());
+        (Arc::new(Self { consensus, log, clock, contact }), listening)
     }
 }
 
-/// Notes when the leader was heard, by the requests that only a leader sends.
-async fn listen(consensus: Consensus, clock: Arc<dyn Clock>, heard: Arc<Mutex<Option<Instant>>>) {
+/// Notes when the leader was heard: by the requests that only a leader sends, and by the news that there is another one.
+async fn listen(
+    consensus: Consensus,
+    mut leadership: watch::Receiver<Leadership>,
+    clock: Arc<dyn Clock>,
+    contact: Arc<Contact>,
+) {
     let mut before = 0;
     let mut looks = tokio::time::interval(LOOK_INTERVAL);
     loop {
-        looks.tick().await;
+        let is_news = tokio::select! {
+            changed = leadership.changed() => match changed {
+                Ok(()) => leadership.borrow_and_update().leader.is_some(),
+                // Nobody tells any more: the node is ending.
+                Err(_) => return contact.hears_leader.store(false, Ordering::Relaxed),
+            },
+            _ = looks.tick() => false,
+        };
         let count = consensus.received().appends;
-        if std::mem::replace(&mut before, count) != count {
-            *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.now());
+        if std::mem::replace(&mut before, count) != count || is_news {
+            *contact.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock.now());
         }
+        let age = contact.age(&consensus.status(), clock.now());
+        contact.hears_leader.store(is_lately(age), Ordering::Relaxed);
     }
 }
 
@@ -67,23 +109,19 @@ impl ClusterView for ConsensusView {
         self.log.leadership()
     }
 
+    fn hears_leader(&self) -> bool {
+        self.contact.hears_leader.load(Ordering::Relaxed)
+    }
+
     fn picture(&self) -> ClusterPicture {
         let status = self.consensus.status();
-        let heard = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let heard_age = heard.map(|heard| self.clock.now().saturating_duration_since(heard));
-        let contact_age = match status.role {
-            Role::Leader if status.voters().count() == 1 => Some(Duration::ZERO),
-            Role::Leader => status.quorum_contact_age,
-            Role::Stopped => None,
-            Role::Learner | Role::Follower | Role::Candidate => heard_age,
-        };
+        let contact_age = self.contact.age(&status, self.clock.now());
         ClusterPicture {
             cluster_id: Some(ClusterId(status.cluster_id)),
             term: status.term,
-            leader_id: status.leader.as_ref().map(|leader| leader.node_id),
+            leader_id: status.leader.as_ref().map(|leader| leader.node_id).filter(|_| is_lately(contact_age)),
             is_candidate: status.role == Role::Candidate,
             members: status.members.iter().map(|(known, role)| member(known, *role)).collect(),
-            contact_age,
         }
     }
 

@@ -63,7 +63,7 @@ async fn a_node_joins_learns_votes_and_takes_part() {
     assert_eq!(promoted.node_id, id);
     wait_for_role(&cluster, id, Some(MemberRole::Voter)).await;
     let again = cluster.node(leader).consensus.promote(id).await;
-    assert_eq!(again, Err(MembershipConflict::AlreadyVoter(id).into()));
+    assert_eq!(again, Ok(promoted), "a retry has the same answer");
     // With four voters and one of the first three gone, the new vote is needed.
     let follower = (0..3).find(|place| *place != leader).unwrap();
     cluster.kill(follower);

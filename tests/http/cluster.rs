@@ -149,6 +149,10 @@ impl ClusterView for NodeView {
         Log::leadership(self)
     }
 
+    fn hears_leader(&self) -> bool {
+        !self.shared.rule().is_cut_off
+    }
+
     fn picture(&self) -> ClusterPicture {
         assert!(!self.shared.is_poisoned.load(Ordering::Relaxed), "this look at the cluster was poisoned");
         let rule = self.shared.rule();
@@ -158,7 +162,6 @@ impl ClusterView for NodeView {
             leader_id: rule.leader.map(node_id),
             is_candidate: false,
             members: (0..self.shared.addresses.len()).map(|index| self.shared.member(index)).collect(),
-            contact_age: (!rule.is_cut_off).then_some(Duration::ZERO),
         }
     }
 
@@ -194,7 +197,7 @@ impl ClusterView for NodeView {
 
     async fn promote(&self, node_id: u64) -> Result<ClusterMember, MembershipFailure> {
         self.shared.position(node_id)?;
-        Err(MembershipFailure::Conflict(format!("member {node_id} already has a vote")))
+        Err(MembershipFailure::Conflict(format!("member {node_id} is 5000 entries behind")))
     }
 
     async fn remove(&self, node_id: u64) -> Result<ClusterMember, MembershipFailure> {

@@ -57,6 +57,23 @@ async fn a_client_that_forbids_forwarding_is_told_where_the_leader_is() {
 }
 
 #[tokio::test]
+async fn a_leader_that_is_not_heard_is_named_to_nobody() {
+    let cluster = Cluster::start(2, impatient()).await;
+    cluster.shared.cut_off_leader();
+    let refused = cluster
+        .api(1)
+        .call(Method::PUT, "/v1/jobs/job", &[("slotkeeper-forward", "never")], "{}")
+        .await
+        .expect(503);
+    assert_eq!(refused.code(), "no_leader");
+    let read = cluster.api(1).get("/v1/jobs?consistency=stale").await.expect(200);
+    assert!(read.headers.get("slotkeeper-leader").is_none());
+    let readiness = cluster.api(1).get("/readyz").await.expect(503).json();
+    assert!(readiness.get("leader_id").is_none_or(serde_json::Value::is_null), "{readiness}");
+    assert_eq!(readiness["reasons"], json!(["this node does not hear the leader"]));
+}
+
+#[tokio::test]
 async fn without_a_leader_requests_are_refused_after_a_bounded_wait() {
     let cluster = Cluster::start(2, impatient()).await;
     cluster.elect(None).await;

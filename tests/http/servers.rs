@@ -153,5 +153,11 @@ async fn three_servers_serve_one_state_and_notice_the_loss_of_the_quorum() {
     let noticed = servers.readiness(left[0], 503).await;
     assert!(noticed < Duration::from_secs(2), "the loss of the quorum was noticed after {noticed:?}");
     assert_eq!(servers.apis[left[0]].get("/v1/overview").await.expect(503).code(), "no_leader");
-    servers.apis[left[0]].get("/v1/overview?consistency=stale").await.expect(200);
+    let stale = servers.apis[left[0]].get("/v1/overview?consistency=stale").await.expect(200);
+    assert!(stale.headers.get("slotkeeper-leader").is_none(), "a leader that nobody hears is named");
+    let cluster = servers.apis[left[0]].get("/v1/cluster?consistency=stale").await.expect(200).json();
+    assert_eq!(cluster["leader_id"], serde_json::Value::Null, "{cluster}");
+    let never = [("slotkeeper-forward", "never")];
+    let refused = servers.apis[left[0]].call(Method::PUT, "/v1/jobs/job", &never, "{}").await.expect(503);
+    assert_eq!(refused.code(), "no_leader");
 }

@@ -141,6 +141,15 @@ async fn without_a_leader_to_the_end_nothing_was_done() {
 }
 
 #[tokio::test]
+async fn no_try_is_begun_that_would_be_cut_while_the_server_waits_for_a_leader() {
+    let waited = Reply::After(Duration::from_millis(400), Box::new(no_leader()));
+    let server = ScriptedServer::start(in_turn(vec![waited])).await;
+    let client = client(&[&server]).with_deadline(Duration::from_secs(1));
+    let error = client.put_job("j", &PutJob::default()).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unavailable { last: Failure::Problem { .. }, .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn one_try_that_may_have_been_carried_out_makes_the_outcome_unknown() {
     let script = in_turn(vec![Reply::Disconnect, no_leader()]);
     let server = ScriptedServer::start(script).await;
