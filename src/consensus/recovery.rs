@@ -6,8 +6,10 @@
 //! is told to; or say what is missing as if it knew. Tested in `tests/failover/recovery.rs`.
 
 use std::collections::BTreeMap;
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -25,6 +27,9 @@ use crate::storage::{DataDir, DataDirOptions, LogOptions, LogStore, SnapshotStor
 
 /// The only member of the new cluster.
 const FIRST_NODE: u64 = 1;
+
+/// How long a former member may take to take a connection, if it runs.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why nothing was recovered.
 #[derive(Debug, Error)]
@@ -60,6 +65,16 @@ pub enum RecoveryError {
         /// All of them.
         voters: usize,
     },
+    /// A former member may still run.
+    #[error(
+        "something listens at {api_addr}, the address of member {node_id}: end it for good first, or two clusters give out the same slots"
+    )]
+    StillRuns {
+        /// Which member.
+        node_id: u64,
+        /// Its API address.
+        api_addr: String,
+    },
     /// The new directory is taken.
     #[error("{} exists; name a directory that does not", .0.display())]
     Taken(PathBuf),
@@ -89,6 +104,8 @@ pub struct RecoveryPlan {
     pub peer_addr: String,
     /// Go on although a quorum is left.
     pub although_quorum: bool,
+    /// Go on although something listens at the address of a former member.
+    pub although_running: bool,
 }
 
 /// A directory that is left, as it was found.
@@ -162,6 +179,7 @@ pub fn recover(plan: &RecoveryPlan, fresh: &FreshBits) -> Result<Recovery, Recov
     let outcome = replay(longest)?;
     let voters = voters_of(&outcome.membership);
     check_quorum(plan, &opened, &voters)?;
+    check_silence(plan, &voters)?;
     let survivors: Vec<Survivor> = opened.iter().map(|opened| opened.survivor.clone()).collect();
     let former = {
         let state = outcome.replica.read();
@@ -272,6 +290,21 @@ fn check_quorum(
         return Err(RecoveryError::QuorumIsLeft { left, voters: voters.len() });
     }
     Ok(())
+}
+
+/// Refuses while a former member can be reached: on the other side of a partition a majority may live on.
+fn check_silence(plan: &RecoveryPlan, voters: &BTreeMap<u64, String>) -> Result<(), RecoveryError> {
+    let listens = |api_addr: &str| {
+        let mut addresses = api_addr.to_socket_addrs().into_iter().flatten();
+        addresses.any(|address| TcpStream::connect_timeout(&address, CONNECT_WITHIN).is_ok())
+    };
+    let running = voters.iter().find(|(_, api_addr)| !plan.although_running && listens(api_addr));
+    match running {
+        Some((node_id, api_addr)) => {
+            Err(RecoveryError::StillRuns { node_id: *node_id, api_addr: api_addr.clone() })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Writes the new directory beside its name and gives it its name at the end.

@@ -1,7 +1,7 @@
 //! `slotkeeper recover`: the options, and a new data directory out of what is left of a cluster.
 //!
 //! What it promises: every address is checked before anything is opened. What it must not do: start the new server, or
-//! talk to anyone; no node of the cluster may run meanwhile.
+//! talk to anyone beyond asking whether a former member still listens; no node of the cluster may run meanwhile.
 
 use std::path::PathBuf;
 
@@ -33,6 +33,9 @@ pub struct RecoverOptions {
     /// Go on although a quorum is left, which could be started instead without any loss
     #[arg(long)]
     pub although_quorum: bool,
+    /// Go on although something listens at the address of a former member, for example another service
+    #[arg(long)]
+    pub although_running: bool,
 }
 
 /// Recovers as `options` say. Blocks.
@@ -51,6 +54,7 @@ pub fn run(options: &RecoverOptions) -> Result<Result<Recovery, RecoveryError>, 
         api_addr: checked("--api-addr", &options.api_addr)?,
         peer_addr: checked("--peer-addr", &options.peer_addr)?,
         although_quorum: options.although_quorum,
+        although_running: options.although_running,
     };
     Ok(consensus::recover(&plan, &system_seams().random))
 }

@@ -113,6 +113,28 @@ async fn allocate(caller: &mut Caller, key: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn while_a_former_member_can_be_reached_nothing_is_recovered() {
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_slotkeeper"));
+    let mut cluster = Cluster::start(binary, 3, &[]).await;
+    cluster.kill(0);
+    let into = cluster.folder().join("recovered");
+    let recover = |although: &[&str]| {
+        let mut command = std::process::Command::new(binary);
+        command
+            .args(["recover", "--yes", "--api-addr", "127.0.0.1:1", "--peer-addr", "127.0.0.1:2"])
+            .args(although);
+        command.arg("--from").arg(cluster.data_dir(0)).arg("--data-dir").arg(&into).output().unwrap()
+    };
+    let output = recover(&[]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("something listens at") && said.contains("--although-running"), "{said}");
+    assert!(!into.exists(), "a refused recovery left a directory");
+    let output = recover(&["--although-running"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_a_quorum_is_left_it_is_to_be_started_and_not_replaced() {
     let binary = std::path::Path::new(env!("CARGO_BIN_EXE_slotkeeper"));
     let mut cluster = Cluster::start(binary, 3, &[]).await;
