@@ -8,10 +8,11 @@ use std::time::Duration;
 /// Bounds of one HTTP server. The defaults are those of `docs/operations.md`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpOptions {
-    /// Connections at once. Beyond it: closed without an answer. Default 1,024.
+    /// Connections at once. Beyond it: closed without an answer. Default 16,384: a TaskManager
+    /// holds one or two.
     pub connections_max: usize,
-    /// Connections at once from one IP address. Beyond it: closed without an answer. Default 1,024, because workers
-    /// behind one address share it.
+    /// Connections at once from one IP address. Beyond it: closed without an answer. Default 16,384, because
+    /// workers behind one address share it.
     pub connections_per_address_max: usize,
     /// How long the head of a request may take. Beyond it: the connection is closed. Default 5 s.
     pub header_timeout: Duration,
@@ -46,8 +47,8 @@ pub struct HttpOptions {
 impl Default for HttpOptions {
     fn default() -> Self {
         Self {
-            connections_max: 1_024,
-            connections_per_address_max: 1_024,
+            connections_max: 16_384,
+            connections_per_address_max: 16_384,
             header_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),

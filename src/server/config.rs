@@ -157,7 +157,7 @@ impl ServerConfig {
                 5_000,
                 SNAPSHOT_INTERVALS,
             )?,
-            connections_max: within("--connections-max", options.connections_max, 1_024, CONNECTIONS)?,
+            connections_max: within("--connections-max", options.connections_max, 16_384, CONNECTIONS)?,
             worker_threads: options
                 .worker_threads
                 .map(|count| within("--worker-threads", Some(count), count, WORKER_THREADS))

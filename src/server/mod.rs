@@ -11,6 +11,7 @@ mod dev_ports;
 pub mod exit;
 mod joining;
 pub mod node;
+pub mod open_files;
 pub mod options;
 pub mod panic_hook;
 pub mod recover;

@@ -16,6 +16,7 @@ use super::config::{ClusterStart, ServerConfig};
 use super::consensus_view::ConsensusView;
 use super::exit::ServerError;
 use super::joining;
+use super::open_files;
 use super::options::ProfileOption;
 use super::replacing::Replacement;
 use super::{agreement, panic_hook, soundness, space_watch};
@@ -279,7 +280,7 @@ fn timing(profile: ProfileOption) -> Timing {
 }
 
 fn http_options(config: &ServerConfig) -> HttpOptions {
-    let connections_max = config.connections_max as usize;
+    let connections_max = open_files::connections_that_fit(config.connections_max) as usize;
     HttpOptions { connections_max, connections_per_address_max: connections_max, ..HttpOptions::default() }
 }
 

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use crate::figures::Figures;
@@ -134,6 +136,24 @@ impl Slotkeeper {
         let address = members.iter().find(leads).and_then(|member| member["api_addr"].as_str());
         let found = self.nodes.iter().position(|node| Some(node.api_addr.as_str()) == address);
         found.ok_or_else(|| "no server leads".into())
+    }
+
+    /// The sum of a metric over all servers.
+    pub async fn metric(&self, name: &str) -> Result<u64, Failed> {
+        let mut sum = 0;
+        for node in &self.nodes {
+            let mut stream = TcpStream::connect(&node.api_addr).await?;
+            let request =
+                format!("GET /metrics HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", node.api_addr);
+            stream.write_all(request.as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            let values =
+                answer.lines().filter_map(|line| line.split_once(' ').filter(|(found, _)| *found == name));
+            let values: Vec<u64> = values.filter_map(|(_, value)| value.parse().ok()).collect();
+            sum += values.first().ok_or_else(|| format!("{} has no metric {name}", node.api_addr))?;
+        }
+        Ok(sum)
     }
 
     /// Processor time of all servers so far.

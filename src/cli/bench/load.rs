@@ -32,7 +32,7 @@ const REFUSAL_PAUSE_MAX: Duration = Duration::from_millis(100);
 pub(super) struct Window {
     /// When the first request is sent.
     pub(super) starts: Instant,
-    /// From when on it counts.
+    /// Answers count from here on.
     pub(super) counts: Instant,
     /// When the last request is sent.
     pub(super) ends: Instant,
@@ -82,14 +82,11 @@ impl Load {
         Ok(sum)
     }
 
-    /// Requests of the open loop that were due in the window; `None` in the closed loop.
+    /// Requests of the open loop that were due from the first one to the end; `None` in the closed loop.
     pub(super) fn due(&self) -> Option<u64> {
         let rate = self.options.rate?;
-        let due = |at: Instant| {
-            let since = at.saturating_duration_since(self.window.starts);
-            (since.as_nanos() * u128::from(rate)).div_ceil(1_000_000_000)
-        };
-        u64::try_from(due(self.window.ends) - due(self.window.counts)).ok()
+        let lasts = self.window.ends.saturating_duration_since(self.window.starts);
+        u64::try_from((lasts.as_nanos() * u128::from(rate)).div_ceil(1_000_000_000)).ok()
     }
 
     /// When request `ticket` is due; in the closed loop as soon as somebody can send it.
@@ -99,26 +96,30 @@ impl Load {
         Some(self.window.starts + Duration::from_nanos(u64::try_from(since_ns).unwrap_or(u64::MAX)))
     }
 
-    /// Counts what came of a request that was due, or was sent, at `begun`.
+    /// Counts what came of a request that was sent at `sent`, and was due at `due` in the open loop.
     fn count(
         &self,
         tally: &mut Tally,
-        (operation, begun): (Operation, Instant),
+        (operation, due, sent): (Operation, Option<Instant>, Instant),
         called: &Result<&[u8], Miss>,
     ) {
         let now = SystemClock.now();
         tally.requests += 1;
-        if begun < self.window.counts {
+        // By the end of a request, not by when it was due: an open loop beyond the capacity is behind by ever more.
+        if now < self.window.counts {
             return;
         }
-        let took = now.saturating_duration_since(begun);
+        let service = now.saturating_duration_since(sent);
         match called {
             Ok(_) => {
-                tally.done(operation, took);
+                tally.done(operation, now.saturating_duration_since(due.unwrap_or(sent)));
+                if due.is_some() {
+                    tally.served(operation, service);
+                }
                 self.progress.done(now);
             }
             Err(miss) => {
-                tally.missed(miss, took);
+                tally.missed(miss, service);
                 self.progress.missed();
             }
         }
@@ -160,10 +161,10 @@ async fn run_client(load: Arc<Load>, number: u32, tally: Rc<RefCell<Tally>>) {
                 return;
             }
         }
-        let begun = due.unwrap_or_else(|| SystemClock.now());
+        let sent = SystemClock.now();
         script.prepare(ticket);
         let called = caller.call(script.request(ticket, &mut target)).await;
-        load.count(&mut tally.borrow_mut(), (script.operation(), begun), &called);
+        load.count(&mut tally.borrow_mut(), (script.operation(), due, sent), &called);
         match called {
             Ok(body) => script.answered(body),
             Err(miss) if due.is_none() => tokio::time::sleep(miss.pause.min(REFUSAL_PAUSE_MAX)).await,

@@ -32,6 +32,7 @@ use super::failure::Failure;
 use super::printer::Printer;
 use crate::client::Client;
 use crate::clock::{Clock as _, SystemClock};
+use crate::server::open_files;
 use crate::server::signals::StopSignals;
 
 /// How often the progress is told.
@@ -41,6 +42,8 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(options: &BenchOptions, context: &Context) -> Result<(), Failure> {
     options.check()?;
+    // Each client has a connection of its own.
+    open_files::raise();
     if !options.embedded {
         return measure(options, &context.client, context).await;
     }

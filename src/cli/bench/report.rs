@@ -25,10 +25,10 @@ pub(super) struct Report {
     operations: Vec<OperationReport>,
     /// Requests that were not done, by code.
     errors: BTreeMap<String, u64>,
-    /// How long those took.
+    /// How long those took from when they were sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     error_latency_ms: Option<Latency>,
-    /// Requests of the open loop that were due and never sent.
+    /// Requests of the open loop that were due and never sent, those of the warm-up included.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_sent: Option<u64>,
     /// The longest time in which no request was done.
@@ -63,7 +63,11 @@ struct OperationReport {
     /// Slots given or taken back per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     slots_per_second: Option<f64>,
+    /// Of successes; in the open loop from when they were due.
     latency_ms: Latency,
+    /// In the open loop: from when they were sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_ms: Option<Latency>,
 }
 
 /// Latencies in milliseconds.
@@ -94,10 +98,12 @@ impl Report {
         let operations: Vec<_> = tally
             .latencies_us
             .iter()
-            .map(|(operation, latencies)| operation_report(*operation, latencies, options, seconds))
+            .map(|(operation, latencies)| {
+                let mut report = operation_report(*operation, latencies, options, seconds);
+                report.service_ms = tally.service_us.get(operation).map(latency);
+                report
+            })
             .collect();
-        let sent = operations.iter().map(|operation| operation.count).sum::<u64>()
-            + tally.misses.values().sum::<u64>();
         #[allow(clippy::cast_precision_loss)]
         let per_request = |cpu: Duration| cpu.as_secs_f64() * 1e6 / tally.requests.max(1) as f64;
         Self {
@@ -108,7 +114,7 @@ impl Report {
             operations,
             errors: tally.misses.clone(),
             error_latency_ms: tally.miss_latencies_us.as_ref().map(latency),
-            not_sent: measured.due.map(|due| due.saturating_sub(sent)),
+            not_sent: measured.due.map(|due| due.saturating_sub(tally.requests)),
             longest_gap_ms: rounded(measured.longest_gap.as_secs_f64() * 1e3),
             generator_cpu_us_per_request: tally.cpu.map(per_request).map(rounded),
         }
@@ -224,6 +230,7 @@ fn operation_report(
         per_second: rounded(per_second),
         slots_per_second: moves_slots.then(|| rounded(per_second * f64::from(options.slots))),
         latency_ms: latency(latencies_us),
+        service_ms: None,
     }
 }
 

@@ -34,8 +34,10 @@ impl Operation {
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) latencies_us: BTreeMap<Operation, Histogram<u64>>,
+    /// The same from when a request was sent, in the open loop, where it may be due before.
+    pub(super) service_us: BTreeMap<Operation, Histogram<u64>>,
     pub(super) misses: BTreeMap<String, u64>,
-    /// How long misses took.
+    /// How long misses took from when they were sent.
     pub(super) miss_latencies_us: Option<Histogram<u64>>,
     /// Processor time of the thread, if the system tells it.
     pub(super) cpu: Option<Duration>,
@@ -56,9 +58,21 @@ fn record(histogram: &mut Histogram<u64>, took: Duration) {
     histogram.record(took_us).expect("a histogram that grows by itself takes every latency up to the bound");
 }
 
+fn add_all(sums: &mut BTreeMap<Operation, Histogram<u64>>, others: BTreeMap<Operation, Histogram<u64>>) {
+    for (operation, latencies) in others {
+        let own = sums.entry(operation).or_insert_with(histogram);
+        own.add(latencies).expect("a histogram that grows by itself takes every other");
+    }
+}
+
 impl Tally {
     pub(super) fn done(&mut self, operation: Operation, took: Duration) {
         record(self.latencies_us.entry(operation).or_insert_with(histogram), took);
+    }
+
+    /// Beside [`Self::done`], in the open loop: how long it took from when it was sent.
+    pub(super) fn served(&mut self, operation: Operation, took: Duration) {
+        record(self.service_us.entry(operation).or_insert_with(histogram), took);
     }
 
     pub(super) fn missed(&mut self, miss: &Miss, took: Duration) {
@@ -71,10 +85,8 @@ impl Tally {
 
     /// Adds what another thread has counted.
     pub(super) fn merge(&mut self, other: Self) {
-        for (operation, latencies) in other.latencies_us {
-            let own = self.latencies_us.entry(operation).or_insert_with(histogram);
-            own.add(latencies).expect("a histogram that grows by itself takes every other");
-        }
+        add_all(&mut self.latencies_us, other.latencies_us);
+        add_all(&mut self.service_us, other.service_us);
         for (code, count) in other.misses {
             *self.misses.entry(code).or_default() += count;
         }

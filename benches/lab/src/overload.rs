@@ -1,0 +1,185 @@
+//! More requests than a cluster can serve: goodput, refusals, elections, memory, and how soon it is itself again.
+//!
+//! Promises: the capacity is measured in the same run; what the generator could not offer is told. Must not: count what was
+//! never sent as refused.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::processes::load_average;
+use crate::slotkeeper::{Slotkeeper, figures};
+
+type Failed = Box<dyn Error>;
+
+/// Clients of the load with which the capacity is found.
+const CAPACITY_CLIENTS: u32 = 256;
+/// A fleet that no step fills, because half of the requests give back.
+const FLEET: [&str; 4] = ["--task-managers", "200", "--task-manager-slots", "512"];
+/// The default of 15 s is the lab's patience with a request, too.
+const TIMEOUT: &str = "15s";
+
+const GOODPUT_OF_CAPACITY_MIN: f64 = 0.7;
+const ACCEPTED_P99_MS_MAX: f64 = 500.0;
+const REFUSED_P99_MS_MAX: f64 = 50.0;
+const MEMORY_MIB_MAX: u64 = 512;
+const ELECTIONS_MAX: u64 = 1;
+
+/// What is offered.
+#[derive(Debug, clap::Args)]
+pub struct Overload {
+    /// The program `slotkeeper`
+    #[arg(long, value_name = "FILE")]
+    slotkeeper: PathBuf,
+    /// Folder for the data
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+    /// Multiples of the capacity, one step each
+    #[arg(long, value_delimiter = ',', default_value = "1,2,5,10")]
+    factors: Vec<u32>,
+    /// Connections of the open loop; a server takes 1,024 by default
+    #[arg(long, default_value_t = 1_000)]
+    clients: u32,
+    /// Seconds of each step
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
+}
+
+/// What one step gave.
+struct Step {
+    offered: f64,
+    goodput: f64,
+    accepted_p99_ms: f64,
+    refused: u64,
+    refused_p99_ms: f64,
+    broken: u64,
+    longest_gap_ms: f64,
+}
+
+impl Overload {
+    /// Runs all steps and prints them; fails if a bar is not met.
+    pub async fn run(&self) -> Result<(), Failed> {
+        let binary = Path::new(&self.slotkeeper).canonicalize()?;
+        let folder = tempfile::Builder::new().prefix("overload-").tempdir_in(&self.folder)?;
+        let mut cluster = Slotkeeper::start(binary, folder, &["idempotency_keys_max=4000000"]).await?;
+        let (term, clients) = (term(&cluster).await?, CAPACITY_CLIENTS.to_string());
+        let alone = figures(&cluster.bench(&self.arguments(&["--clients", &clients])).await?);
+        // Half of the requests are allocations.
+        let capacity = alone.per_second * 2.0;
+        println!(
+            "capacity: {capacity:.0} requests/s with {clients} clients, load average {}",
+            load_average()
+        );
+        println!(
+            "{:>6} {:>9} {:>9} {:>8} {:>13} {:>9} {:>12} {:>7} {:>8}",
+            "FACTOR",
+            "OFFERED/S",
+            "GOODPUT/S",
+            "OF CAP.",
+            "ACCEPT P99 MS",
+            "REFUSED",
+            "REFUSE P99MS",
+            "BROKEN",
+            "GAP MS"
+        );
+        let mut missed = Vec::new();
+        for factor in self.factors.iter().copied().chain([1]) {
+            let step = self.step(&cluster, capacity, factor).await?;
+            step.print(factor, capacity);
+            missed.extend(step.missed_bars(factor, capacity));
+        }
+        missed.extend(after(&mut cluster, term).await?);
+        if missed.is_empty() { Ok(()) } else { Err(missed.join("; ").into()) }
+    }
+
+    fn arguments<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let mut arguments = vec!["allocate", "--releases", "50", "--timeout", TIMEOUT, "--jobs", "64"];
+        arguments.extend(FLEET);
+        arguments.extend(more);
+        arguments
+    }
+
+    async fn step(&self, cluster: &Slotkeeper, capacity: f64, factor: u32) -> Result<Step, Failed> {
+        let rate = format!("{:.0}", (capacity * f64::from(factor)).clamp(1.0, 1e6));
+        let (clients, duration) = (self.clients.to_string(), format!("{}s", self.seconds));
+        let more = ["--rate", &rate, "--clients", &clients, "--duration", &duration];
+        Ok(Step::of(&cluster.bench(&self.arguments(&more)).await?))
+    }
+}
+
+impl Step {
+    fn of(report: &Value) -> Self {
+        let number = |value: &Value| value.as_f64().unwrap_or_default();
+        let operations = report["operations"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let errors: Vec<(&String, u64)> =
+            report["errors"].as_object().into_iter().flatten().map(counted).collect();
+        let of = |is_refusal: bool| -> u64 {
+            let those = errors
+                .iter()
+                .filter(|(code, _)| matches!(code.as_str(), "overloaded" | "no_leader") == is_refusal);
+            those.map(|(_, count)| count).sum()
+        };
+        let goodput: f64 = operations.iter().map(|operation| number(&operation["per_second"])).sum();
+        let accepted = operations.iter().map(|operation| number(&operation["service_ms"]["p99"]));
+        let missed = (of(true) + of(false)) as f64 / number(&report["seconds"]).max(1e-3);
+        Self {
+            offered: goodput + missed,
+            goodput,
+            accepted_p99_ms: accepted.fold(0.0, f64::max),
+            refused: of(true),
+            refused_p99_ms: number(&report["error_latency_ms"]["p99"]),
+            broken: of(false),
+            longest_gap_ms: number(&report["longest_gap_ms"]),
+        }
+    }
+
+    fn print(&self, factor: u32, capacity: f64) {
+        println!(
+            "{factor:>6} {:>9.0} {:>9.0} {:>8.2} {:>13.1} {:>9} {:>12.1} {:>7} {:>8.0}",
+            self.offered,
+            self.goodput,
+            self.goodput / capacity,
+            self.accepted_p99_ms,
+            self.refused,
+            self.refused_p99_ms,
+            self.broken,
+            self.longest_gap_ms,
+        );
+    }
+
+    fn missed_bars(&self, factor: u32, capacity: f64) -> Vec<String> {
+        let bars = [
+            (self.goodput < capacity * GOODPUT_OF_CAPACITY_MIN, "goodput is below 70 % of the capacity"),
+            (self.accepted_p99_ms > ACCEPTED_P99_MS_MAX, "p99 of what was accepted is above 500 ms"),
+            (self.refused > 0 && self.refused_p99_ms > REFUSED_P99_MS_MAX, "p99 of refusals is above 50 ms"),
+            (self.broken > 0, "connections broke or outcomes were unknown"),
+        ];
+        let missed = bars.into_iter().filter(|(is_missed, _)| *is_missed);
+        missed.map(|(_, bar)| format!("at {factor} times the capacity {bar}")).collect()
+    }
+}
+
+fn counted<'report>((code, count): (&'report String, &Value)) -> (&'report String, u64) {
+    (code, count.as_u64().unwrap_or_default())
+}
+
+async fn term(cluster: &Slotkeeper) -> Result<u64, Failed> {
+    let status = cluster.command(&["status"]).await?;
+    status["cluster"]["term"].as_u64().ok_or_else(|| "the status has no term".into())
+}
+
+/// Elections, memory and lost TaskManagers after all steps.
+async fn after(cluster: &mut Slotkeeper, term_before: u64) -> Result<Vec<String>, Failed> {
+    let elections = term(cluster).await?.saturating_sub(term_before);
+    let lost = cluster.metric("slotkeeper_task_managers_expired_total").await?;
+    let running = cluster.nodes().iter().filter_map(|node| node.process.as_ref());
+    let memory_mib = running.map(|process| process.memory_bytes() >> 20).max().unwrap_or_default();
+    println!("elections: {elections}; TaskManagers lost: {lost}; most memory of a server: {memory_mib} MiB");
+    let bars = [
+        (elections > ELECTIONS_MAX, "more than one election"),
+        (lost > 0, "a TaskManager was declared lost"),
+        (memory_mib > MEMORY_MIB_MAX, "a server takes more than 512 MiB"),
+    ];
+    Ok(bars.into_iter().filter(|(is_missed, _)| *is_missed).map(|(_, bar)| bar.to_owned()).collect())
+}
