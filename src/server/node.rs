@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -40,6 +41,9 @@ pub struct NodeSeams {
     pub transport: Arc<dyn Transport>,
     /// 64 random bits at each call: ids of the cluster and the data directory, jitter.
     pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// The threads that serve clients; `None` if they are those of the node. With threads of their own no heartbeat between
+    /// nodes waits behind the requests of a thousand clients.
+    pub serving: Option<Handle>,
 }
 
 impl NodeSeams {
@@ -169,7 +173,8 @@ impl Node {
             metrics,
             clock: seams.clock.clone(),
         };
-        let serving = tokio::spawn(http::serve(api, services, http_options(&config), stopping.clone()));
+        let threads = seams.serving.clone().unwrap_or_else(Handle::current);
+        let serving = threads.spawn(http::serve(api, services, http_options(&config), stopping.clone()));
         let cut_off =
             CutOff { stopping: stopping.clone(), leader: leader.clone(), serving: serving.abort_handle() };
         tracing::info!(api = %api_addr, peer = %peer_addr, node = consensus.status().node_id, "this node serves");

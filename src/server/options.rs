@@ -94,7 +94,7 @@ pub struct ServerOptions {
     /// Client connections at once; beyond it they are closed without an answer [default: 16384]
     #[arg(long, env = "SLOTKEEPER_CONNECTIONS_MAX", value_name = "COUNT")]
     pub connections_max: Option<u32>,
-    /// Threads that serve [default: one per processor, at least 2]
+    /// Threads that serve clients [default: one per processor, at least 2]
     #[arg(long, env = "SLOTKEEPER_WORKER_THREADS", value_name = "COUNT")]
     pub worker_threads: Option<u32>,
     /// How long a stopping server may take to hand over and to answer what it has accepted [default: 10s]

@@ -28,12 +28,14 @@ pub fn run(options: ServerOptions) -> Result<(), ServerError> {
     let config = ServerConfig::from_options(options.with_file()?)?;
     config::init_log(config.log_format, &config.log_filter)?;
     panic_hook::install();
-    let runtime = runtime(config.worker_threads)?;
-    let ended = runtime.block_on(serve(config, system_seams()));
+    let (runtime, serving) = (runtime(Some(node_threads()))?, runtime(config.worker_threads)?);
+    let seams = NodeSeams { serving: Some(serving.handle().clone()), ..system_seams() };
+    let ended = runtime.block_on(serve(config, seams));
     match &ended {
         Ok(()) => tracing::info!(status = exit::CLEAN, "the server has stopped"),
         Err(error) => tracing::error!(%error, status = error.exit_status(), "the server ends"),
     }
+    serving.shutdown_timeout(THREADS_DEADLINE);
     runtime.shutdown_timeout(THREADS_DEADLINE);
     ended
 }
@@ -44,13 +46,24 @@ pub(super) fn system_seams() -> NodeSeams {
         clock: Arc::new(SystemClock),
         transport: Arc::new(TcpTransport),
         random: Arc::new(rand::random),
+        serving: None,
     }
+}
+
+/// Threads of the node itself: its engine and its rounds are a few tasks, each of which is busy at times.
+fn node_threads() -> u32 {
+    processors().min(4)
+}
+
+/// Processors that this process may use, and at least two.
+fn processors() -> u32 {
+    let count = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    u32::try_from(count).unwrap_or(u32::MAX).max(2)
 }
 
 /// A runtime of `worker_threads`, or one per processor and at least two.
 pub(super) fn runtime(worker_threads: Option<u32>) -> Result<Runtime, ServerError> {
-    let processors = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
-    let workers = worker_threads.map_or(processors, |count| count as usize);
+    let workers = worker_threads.unwrap_or_else(processors) as usize;
     let built = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
     built.map_err(|error| ServerError::Unavailable(format!("no threads to serve with: {error}")))
 }

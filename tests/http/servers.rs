@@ -50,7 +50,12 @@ impl Servers {
             let seed = seed.clone();
             let random =
                 Arc::new(move || seed.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            let seams = NodeSeams { clock: Arc::new(SystemClock), transport: transport.clone(), random };
+            let seams = NodeSeams {
+                clock: Arc::new(SystemClock),
+                transport: transport.clone(),
+                random,
+                serving: None,
+            };
             Node::start(config, listeners, seams)
         });
         let nodes: Vec<_> = futures::future::join_all(starts).await.into_iter().map(Result::unwrap).collect();
@@ -90,7 +95,7 @@ async fn a_node_that_is_dropped_lets_go_of_its_data_and_its_ports() {
     let config = config(folder.path(), vec![peer.clone()], &peer);
     let seed = AtomicU64::new(1);
     let random = Arc::new(move || seed.fetch_add(1, Ordering::Relaxed));
-    let seams = NodeSeams { clock: Arc::new(SystemClock), transport, random };
+    let seams = NodeSeams { clock: Arc::new(SystemClock), transport, random, serving: None };
     let node = Node::start(config, listeners, seams).await.unwrap();
     let address = node.api_addr().to_owned();
     Api::new(address.parse().unwrap()).put("/v1/jobs/job", json!({})).await.expect(201);

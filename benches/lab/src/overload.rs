@@ -54,6 +54,8 @@ struct Step {
     refused: u64,
     refused_p99_ms: f64,
     broken: u64,
+    /// All that was not done, by code.
+    errors: String,
     longest_gap_ms: f64,
 }
 
@@ -130,6 +132,7 @@ impl Step {
             refused: of(true),
             refused_p99_ms: number(&report["error_latency_ms"]["p99"]),
             broken: of(false),
+            errors: report["errors"].to_string(),
             longest_gap_ms: number(&report["longest_gap_ms"]),
         }
     }
@@ -146,6 +149,9 @@ impl Step {
             self.broken,
             self.longest_gap_ms,
         );
+        if self.refused + self.broken > 0 {
+            println!("       not done: {}", self.errors);
+        }
     }
 
     fn missed_bars(&self, factor: u32, capacity: f64) -> Vec<String> {
