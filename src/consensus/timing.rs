@@ -11,6 +11,8 @@ use std::time::Duration;
 use openraft::SnapshotPolicy;
 use thiserror::Error;
 
+use crate::domain::limits;
+
 /// A timing that is not used, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TimingError {
@@ -115,6 +117,9 @@ impl Timing {
         }
         if self.barrier_timeout_ms < self.election_max_ms || self.proposal_timeout_ms < self.election_max_ms {
             return refuse("barrier and proposal timeouts must not be below the largest election timeout");
+        }
+        if self.proposal_timeout_ms > limits::PROPOSAL_TIMEOUT_MAX_MS {
+            return refuse("the proposal timeout must not be above one minute");
         }
         Ok(())
     }
@@ -225,6 +230,7 @@ mod tests {
         assert!(with(|timing| timing.election_max_ms = 130).is_err());
         assert!(with(|timing| timing.heartbeat_ms = 0).is_err());
         assert!(with(|timing| timing.barrier_timeout_ms = 10).is_err());
+        assert!(with(|timing| timing.proposal_timeout_ms = 60_001).is_err());
         assert!(with(|timing| timing.heartbeat_ms = 30).is_ok());
     }
 }

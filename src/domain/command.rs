@@ -49,7 +49,7 @@ pub struct SessionStart {
     pub cluster: ClusterId,
     /// The node that leads.
     pub node_id: u64,
-    /// Its wall clock.
+    /// Its wall clock, which counts in the first record only; later ones repeat the time of the state.
     pub at: LogicalTime,
 }
 
@@ -58,7 +58,7 @@ pub struct SessionStart {
 pub struct Batch {
     /// The session that decided them. Another one than the state's: all are refused with `StaleSession`.
     pub session: SessionNumber,
-    /// The leader's wall clock; `apply` clamps it.
+    /// When the leader decided, on the state's clock (`leader/state_clock.rs`); `apply` clamps it.
     pub at: LogicalTime,
     /// What was decided.
     pub commands: Vec<KeyedCommand>,

@@ -26,9 +26,12 @@ impl State {
     pub fn hash(&self) -> StateHash {
         let mut hasher = ValueHasher::default();
         hasher.write(self);
-        // Appended only where there are any, so that states of earlier logs keep their hashes.
+        // Appended only where there is any, so that states of earlier logs keep their hashes.
         if !self.setting_changes.is_empty() {
             hasher.write(&("setting changes", &self.setting_changes));
+        }
+        if let Some(former) = self.former_timeout {
+            hasher.write(&("former timeout", former));
         }
         StateHash(hasher.finish())
     }

@@ -1,8 +1,8 @@
 //! The answers that are remembered, so that a retry gets the first answer again.
 //!
 //! What it promises: bounded by the settings; forgets in the order of the log and by the state's own clock, so every
-//! replica forgets the same; a key younger than the retention is never forgotten: at the bound, new keys are
-//! refused instead. What it must not do: judge; which answers are worth remembering is decided in `apply`.
+//! replica forgets the same; a key younger than the retention, in real time, is never forgotten: at the bound, new keys
+//! are refused instead. What it must not do: judge; which answers are worth remembering is decided in `apply`.
 
 use std::sync::Arc;
 
@@ -25,6 +25,24 @@ pub struct Remembered {
     pub revision: Revision,
     /// The answer.
     pub result: Arc<Result<Reply, Rejection>>,
+}
+
+/// How long answers are kept on the state's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keeping {
+    /// For the retention, as in rounds of older logs, whose leaders knew no bound on the rate of that clock.
+    Retention,
+    /// Until the retention has passed in real time too, at whatever rate that clock ran.
+    RetentionAtAnyRate,
+}
+
+impl Keeping {
+    fn end(self, used_at: LogicalTime, settings: &Settings) -> LogicalTime {
+        match self {
+            Self::Retention => used_at.after(settings.idempotency_retention_ms),
+            Self::RetentionAtAnyRate => used_at.after_at_least(settings.idempotency_retention_ms),
+        }
+    }
 }
 
 /// Items in an answer that count as one more remembered key.
@@ -92,10 +110,10 @@ impl IdempotencyTable {
     }
 
     /// Forgets at most `count` answers that are older than the retention, oldest first.
-    pub(super) fn forget(&mut self, now: LogicalTime, settings: &Settings, count: usize) {
+    pub(super) fn forget(&mut self, now: LogicalTime, settings: &Settings, keeping: Keeping, count: usize) {
         for _ in 0..count {
             let Some((order, oldest)) = self.by_order.first_key_value() else { return };
-            if oldest.at.after(settings.idempotency_retention_ms) >= now {
+            if keeping.end(oldest.at, settings) >= now {
                 return;
             }
             let order = *order;

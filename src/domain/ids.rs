@@ -215,6 +215,13 @@ impl LogicalTime {
     pub fn after(self, milliseconds: u64) -> Self {
         Self(self.0.saturating_add(milliseconds))
     }
+
+    /// A time that is reached no earlier than `milliseconds` of real time after this one: logical time runs at 5/4 of real
+    /// time at most (`leader/state_clock.rs`).
+    #[must_use]
+    pub fn after_at_least(self, milliseconds: u64) -> Self {
+        self.after(milliseconds).after(milliseconds.div_ceil(4))
+    }
 }
 
 /// The identity of a cluster, minted once when it is formed; a restored cluster gets a new one.

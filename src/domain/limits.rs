@@ -43,8 +43,12 @@ pub const REASON_BYTES_MAX: usize = 256;
 pub const COMMANDS_PER_BATCH_MAX: usize = 1024;
 /// Things that one `ExpireDue` command ends. Beyond it: the next command.
 pub const EXPIRED_PER_COMMAND_MAX: usize = 1024;
-/// How far logical time may step forward in one entry, in milliseconds: one bad stamp can not expire the world.
+/// How far logical time may step forward in one entry, in milliseconds: one bad stamp can not expire the world. Leaders
+/// keep within it by themselves (`leader/state_clock.rs`).
 pub const TIME_STEP_MAX_MS: u64 = 60_000;
+/// How long a leader may wait for the outcome of a proposal, in milliseconds, before its session ends. Beyond it the
+/// timing of consensus is refused.
+pub const PROPOSAL_TIMEOUT_MAX_MS: u64 = 60_000;
 /// Node ids that are remembered with their data directory. Beyond it: `limit_reached`.
 pub const MINTED_NODES_MAX: usize = 10_000;
 /// Kinds of reasons in one refusal. Beyond it the decision is refused.

@@ -64,7 +64,7 @@ pub use outcome::{
 pub use queue::{Queue, QueuePhase};
 pub use recovery::RecoveryRefused;
 pub use resources::{ResourceLimit, ResourceProfile, Usage};
-pub use settings::{SettingChanges, SettingError, Settings, SettingsPatch};
+pub use settings::{FormerTimeout, SettingChanges, SettingError, Settings, SettingsPatch};
 pub use shared_map::SharedMap;
 pub use state::{Counters, MintedNode, State};
 pub use task_manager::{Condition, Offer, TaskManager};

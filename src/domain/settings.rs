@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{Revision, StrategyName};
+use super::ids::{LogicalTime, Revision, StrategyName};
 
 /// The settings in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,15 @@ impl Default for Settings {
             changed_in: Revision(0),
         }
     }
+}
+
+/// A longer heartbeat timeout of before, which TaskManagers may still count on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FormerTimeout {
+    /// How long they were told to go on.
+    pub timeout_ms: u64,
+    /// When the last of them has stopped counting on it.
+    pub until: LogicalTime,
 }
 
 /// The revision of the last change of each setting that was ever changed, by its name in the API.

@@ -20,7 +20,7 @@ use super::indexes::Indexes;
 use super::job::Job;
 use super::outcome::{ChainHash, Grant, Outcome};
 use super::queue::Queue;
-use super::settings::{SettingChanges, Settings};
+use super::settings::{FormerTimeout, SettingChanges, Settings};
 use super::shared_map::SharedMap;
 use super::task_manager::TaskManager;
 
@@ -69,6 +69,9 @@ pub struct State {
     /// Encoded beside the state (`replica/format.rs`), so that states of earlier logs keep their bytes and hashes.
     #[serde(skip)]
     pub(super) setting_changes: SettingChanges,
+    /// Encoded beside the state, too.
+    #[serde(skip)]
+    pub(super) former_timeout: Option<FormerTimeout>,
     #[serde(skip)]
     pub(super) indexes: Indexes,
 }
@@ -103,6 +106,7 @@ impl State {
             idempotency: IdempotencyTable::default(),
             minted_nodes: Vec::new(),
             setting_changes: SettingChanges::default(),
+            former_timeout: None,
             indexes: Indexes::default(),
         }
     }
@@ -127,6 +131,7 @@ impl State {
             idempotency: self.idempotency.clone(),
             minted_nodes: self.minted_nodes.clone(),
             setting_changes: self.setting_changes.clone(),
+            former_timeout: self.former_timeout,
             indexes: Indexes::default(),
         }
     }
@@ -176,10 +181,21 @@ impl State {
         &self.setting_changes
     }
 
+    /// The heartbeat timeout before it was lowered the last time, if it was ever; also when nobody counts on it any more.
+    pub fn former_timeout(&self) -> Option<FormerTimeout> {
+        self.former_timeout
+    }
+
+    /// The longest time that any TaskManager may have been told to go on for and may not have used up.
+    pub fn promised_timeout_ms(&self) -> u64 {
+        let former = self.former_timeout.filter(|former| self.now <= former.until);
+        former.map_or(0, |former| former.timeout_ms).max(self.settings.heartbeat_timeout_ms)
+    }
+
     /// This state with what was encoded beside it; needed once after decoding a state.
     #[must_use]
-    pub fn with_setting_changes(mut self, changes: SettingChanges) -> Self {
-        self.setting_changes = changes;
+    pub fn with(mut self, changes: SettingChanges, former_timeout: Option<FormerTimeout>) -> Self {
+        (self.setting_changes, self.former_timeout) = (changes, former_timeout);
         self
     }
 

@@ -90,7 +90,7 @@ impl Deciding {
     ) -> Result<Draft, Duration> {
         let options = &self.shared.options;
         let limits = RoundLimits { bytes: options.round_bytes_max, commands: options.round_commands_max };
-        let mut draft = Draft::new(LogicalTime(self.shared.seams.clock.wall_ms()), limits);
+        let mut draft = Draft::new(self.stamp(), limits);
         let arrived_before = self.arrivals;
         for _ in 0..limits.commands {
             let Some(work) = lanes.take() else { break };
@@ -103,6 +103,14 @@ impl Deciding {
         self.note_growth(&draft);
         self.place(&mut draft, watchdog, arrived_before).await?;
         Ok(draft)
+    }
+
+    /// The time of a round that begins now.
+    fn stamp(&self) -> LogicalTime {
+        let clock = &self.session.clock;
+        let stamp = clock.stamp(self.speculation.state().now());
+        self.shared.seams.metrics.rounds.clock_offset_seconds.set(clock.offset_seconds(stamp));
+        stamp
     }
 
     /// Ends the round. Gives back those who wait for a round in which nothing was decided.

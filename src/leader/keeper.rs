@@ -82,6 +82,23 @@ impl Touched {
 pub(super) struct Held {
     pub(super) task_managers: Leases<TaskManagerId>,
     pub(super) jobs: Leases<JobId>,
+    /// The timeout in force when leases were looked at last.
+    timeout: Duration,
+}
+
+impl Held {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { task_managers: Leases::new(), jobs: Leases::new(), timeout }
+    }
+
+    /// Takes in the timeout that was in force before `now`. The answer to a registration tells the timeout of its own
+    /// moment, so that one which has been raised since the registration may be told for a lease that is shorter.
+    pub(super) fn note_timeout(&mut self, timeout: Duration, now: Instant) {
+        if timeout > self.timeout {
+            self.task_managers.spare_all(now + timeout);
+        }
+        self.timeout = timeout;
+    }
 }
 
 /// The leases of one session.
@@ -104,14 +121,15 @@ fn lease_of(job: &Job) -> Option<Duration> {
 }
 
 impl LeaseKeeper {
-    /// Leases for everybody in `state`, with full time and grace from `now`.
+    /// Leases for everybody in `state`, with full time and grace from `now`; also for those who were told a longer time
+    /// than the one in force by a leader before.
     pub(super) fn begin(replica: Replica, state: &State, now: Instant) -> Self {
-        let settings = state.settings();
-        let grace = Duration::from_millis(settings.lease_grace_ms);
-        let mut held = Held { task_managers: Leases::new(), jobs: Leases::new() };
+        let grace = Duration::from_millis(state.settings().lease_grace_ms);
+        let promised = Duration::from_millis(state.promised_timeout_ms());
+        let mut held = Held::new(timeout(state.settings()));
         for (id, task_manager) in state.task_managers() {
             if !task_manager.is_lost() {
-                held.task_managers.start(id, task_manager.epoch, now + timeout(settings) + grace);
+                held.task_managers.start(id, task_manager.epoch, now + promised + grace);
             }
         }
         for (id, job) in state.jobs() {

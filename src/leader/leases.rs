@@ -1,7 +1,8 @@
 //! Leases on the monotonic clock, in the memory of one leadership session.
 //!
 //! What it promises: a holder that was told "go on for d" is not due earlier than d after its message arrived; a
-//! holder that nobody in this session has heard of is not due before the full timeout plus grace; a verdict that is on
+//! holder that nobody in this session has heard of is not due before the full timeout plus grace; nobody is due while
+//! all are spared; a verdict that is on
 //! its way to the log is remembered until it is known, so that no heartbeat is answered behind its back. Every operation
 //! is O(log n), finding who is due is O(log n + due). What it must not do: read a clock, touch the log, or decide how
 //! many may be lost at once (`verdicts.rs` does). Tested below.
@@ -39,11 +40,13 @@ pub(super) struct Leases<Holder> {
     leases: BTreeMap<Holder, Lease>,
     /// Leases that are not judged, by due time.
     by_due: BTreeSet<(Instant, Holder)>,
+    /// Until when nobody is judged, whatever the leases say.
+    spared_until: Option<Instant>,
 }
 
 impl<Holder: Ord + Clone> Leases<Holder> {
     pub(super) fn new() -> Self {
-        Self { leases: BTreeMap::new(), by_due: BTreeSet::new() }
+        Self { leases: BTreeMap::new(), by_due: BTreeSet::new(), spared_until: None }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -88,6 +91,11 @@ impl<Holder: Ord + Clone> Leases<Holder> {
         Renewal::Renewed
     }
 
+    /// Lets nobody be due before `until`.
+    pub(super) fn spare_all(&mut self, until: Instant) {
+        self.spared_until = self.spared_until.max(Some(until));
+    }
+
     /// Forgets the lease of `holder`.
     pub(super) fn end(&mut self, holder: &Holder) {
         if let Some(lease) = self.leases.remove(holder) {
@@ -103,7 +111,8 @@ impl<Holder: Ord + Clone> Leases<Holder> {
 
     /// Whether a lease that is not judged has run out at `now`.
     pub(super) fn is_any_due(&self, now: Instant) -> bool {
-        self.by_due.first().is_some_and(|(due, _)| *due <= now)
+        self.spared_until.is_none_or(|until| until <= now)
+            && self.by_due.first().is_some_and(|(due, _)| *due <= now)
     }
 
     /// Judges the lease that ran out first, if one has at `now`.
@@ -186,6 +195,17 @@ mod tests {
         leases.start(&"a", epoch(1), after(start, 10_000));
         leases.renew(&"a", epoch(1), after(start, 1_000), TIMEOUT);
         assert_eq!(leases.judge_next(after(start, 9_999)), None);
+    }
+
+    #[test]
+    fn nobody_is_judged_while_all_are_spared() {
+        let start = Instant::now();
+        let mut leases = Leases::new();
+        leases.start(&"a", epoch(1), start);
+        leases.spare_all(after(start, 7_000));
+        leases.spare_all(after(start, 1_000));
+        assert_eq!(leases.judge_next(after(start, 6_999)), None);
+        assert_eq!(leases.judge_next(after(start, 7_000)), Some(("a", epoch(1))));
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod session;
 mod shared;
 mod speculation;
 mod start_failures;
+mod state_clock;
 mod verdicts;
 mod waiting;
 

@@ -21,6 +21,7 @@ use super::log::Leadership;
 use super::session::{Session, SessionEnd};
 use super::shared::Shared;
 use super::speculation::Speculation;
+use super::state_clock::StateClock;
 use super::{expiry, verdicts};
 use crate::domain::{LogicalTime, Record, Rejection, SessionNumber, SessionStart, State};
 use crate::{background, replica};
@@ -113,6 +114,7 @@ impl RoundLoop {
         let end = leading.run(&mut self.lanes, &self.stop).await;
         session.end.cancel();
         self.shared.session.send_replace(None);
+        self.shared.seams.metrics.rounds.clock_offset_seconds.set(0.0);
         tracing::info!(term = session.term, session = %session.number, reason = %end, "the leadership session is over");
         self.lanes.refuse_all(&refusal_after(&end));
         for duty in duties {
@@ -161,10 +163,26 @@ async fn open(shared: &Shared, term: u64) -> Result<(Arc<Session>, State), Leade
     }
 }
 
+/// The stamp of a beginning. It moves no clock, because nobody knows how long ago the last stamp was given; only the very
+/// first record of a cluster sets the state's clock, to the wall clock as it is.
+async fn beginning_time(shared: &Shared) -> Result<LogicalTime, OpenFailure> {
+    let replica = &shared.seams.replica;
+    let recorded = || {
+        let state = replica.read();
+        state.cluster().is_some().then(|| state.now())
+    };
+    if let Some(now) = recorded() {
+        return Ok(now);
+    }
+    // Nothing is applied here; that nothing is in the log either has to be made sure of.
+    shared.seams.log.read_barrier().await.map_err(|error| OpenFailure::NotProposed(error.to_string()))?;
+    Ok(recorded().unwrap_or_else(|| LogicalTime(shared.seams.clock.wall_ms())))
+}
+
 /// Puts the beginning of a session into the log and takes a copy of the state that it left.
 async fn try_open(shared: &Shared, term: u64) -> Result<(Arc<Session>, State), OpenFailure> {
     let identity = shared.seams.log.identity().ok_or(OpenFailure::NoIdentity)?;
-    let at = LogicalTime(shared.seams.clock.wall_ms());
+    let at = beginning_time(shared).await?;
     let begin = SessionStart { cluster: identity.cluster, node_id: identity.node_id, at };
     let proposed = shared.seams.log.propose(replica::seal(&Record::Begin(begin)));
     let applied = proposed.await.map_err(|error| OpenFailure::NotProposed(error.to_string()))?;
@@ -186,6 +204,7 @@ async fn try_open(shared: &Shared, term: u64) -> Result<(Arc<Session>, State), O
     let session = Session {
         number: SessionNumber(applied.revision.0),
         term,
+        clock: StateClock::begin(shared.seams.clock.clone(), state.now()),
         leases,
         barriers: Barriers::start(shared.seams.log.clone(), shared.options.barrier_spacing, end.clone()),
         start_failures: Mutex::default(),

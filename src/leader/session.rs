@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::barriers::Barriers;
 use super::keeper::LeaseKeeper;
 use super::start_failures::StartFailures;
+use super::state_clock::StateClock;
 use crate::clock::Clock;
 use crate::domain::SessionNumber;
 
@@ -23,6 +24,7 @@ pub(super) const GAP_MAX: Duration = Duration::from_secs(2);
 pub(super) struct Session {
     pub(super) number: SessionNumber,
     pub(super) term: u64,
+    pub(super) clock: StateClock,
     pub(super) leases: LeaseKeeper,
     pub(super) barriers: Barriers,
     pub(super) start_failures: Mutex<StartFailures>,

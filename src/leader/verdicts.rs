@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::alarms::Alarm;
 use super::duties::Duties;
-use super::keeper::Held;
+use super::keeper::{self, Held};
 use super::leases::RateLimit;
 use super::session::{Session, Watchdog};
 use super::shared::Shared;
@@ -57,6 +57,7 @@ impl Judge {
         settings: &Settings,
         now: Instant,
     ) -> (Vec<Verdict>, Option<Alarm>) {
+        held.note_timeout(keeper::timeout(settings), now);
         let mut verdicts = Vec::new();
         let alarm = mass_loss(held, settings, now);
         let rate = settings.expiries_per_second_max;
@@ -97,6 +98,8 @@ pub(super) async fn run(shared: Arc<Shared>, session: Arc<Session>, duties: Duti
             () = session.end.cancelled() => break,
             _ = ticks.tick() => {}
         }
+        // Before the clock, so that they were in force then.
+        let settings = shared.seams.replica.read().settings().clone();
         let now = match watchdog.look() {
             Ok(now) => now,
             Err(gap) => {
@@ -108,7 +111,6 @@ pub(super) async fn run(shared: Arc<Shared>, session: Arc<Session>, duties: Duti
                 break;
             }
         };
-        let settings = shared.seams.replica.read().settings().clone();
         let (verdicts, alarm) = judge.judge(&mut session.leases.held(), &settings, now);
         let metrics = &shared.seams.metrics.leases;
         shared.alarms.set(alarm, metrics);
@@ -138,14 +140,13 @@ async fn submit(shared: Arc<Shared>, session: Arc<Session>, duties: Duties, verd
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::leader::leases::Leases;
 
     fn held(task_managers: usize, due: Instant) -> Held {
-        let mut leases = Leases::new();
+        let mut held = Held::new(keeper::timeout(&Settings::default()));
         for number in 0..task_managers {
-            leases.start(&TaskManagerId::new(&format!("tm-{number}")).unwrap(), Epoch(1), due);
+            held.task_managers.start(&TaskManagerId::new(&format!("tm-{number}")).unwrap(), Epoch(1), due);
         }
-        Held { task_managers: leases, jobs: Leases::new() }
+        held
     }
 
     fn settings(share: u32, rate: u32) -> Settings {
@@ -186,6 +187,16 @@ mod tests {
         let now = Instant::now();
         let (verdicts, alarm) = Judge::default().judge(&mut held(2, now), &settings(30, 10), now);
         assert_eq!((verdicts.len(), alarm), (2, None));
+    }
+
+    #[test]
+    fn a_timeout_that_is_raised_counts_from_then_on_for_everybody() {
+        let now = Instant::now();
+        let (mut judge, mut held) = (Judge::default(), held(1, later(now, 5_000)));
+        let raised = Settings { heartbeat_timeout_ms: 60_000, ..settings(30, 10) };
+        let mut count = |settings: &Settings, ms| judge.judge(&mut held, settings, later(now, ms)).0.len();
+        assert_eq!(count(&settings(30, 10), 4_000), 0);
+        assert_eq!([count(&raised, 5_000), count(&raised, 64_999), count(&raised, 65_000)], [0, 0, 1]);
     }
 
     #[test]

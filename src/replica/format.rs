@@ -5,17 +5,17 @@
 //! without a new version. Golden bytes of records are tested with the types of `domain`; the envelope in `codec`.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::codec::{self, CodecError, Format};
-use crate::domain::{Record, SettingChanges, State, StateHash};
+use crate::domain::{FormerTimeout, Record, SettingChanges, State, StateHash};
 
 use super::ReplicaError;
 
 /// One entry of the log, as the leader proposes it.
 pub const RECORD_FORMAT: Format = Format { magic: *b"SKrc", version: 1 };
-/// The body of a snapshot. Version 1 had no changes of single settings.
-pub const STATE_FORMAT: Format = Format { magic: *b"SKst", version: 2 };
+/// The body of a snapshot. Version 1 had no changes of single settings, version 2 no former timeout.
+pub const STATE_FORMAT: Format = Format { magic: *b"SKst", version: 3 };
 
 /// The bytes under which a record is proposed, stored and sent.
 ///
@@ -38,25 +38,24 @@ struct SealedState<'a> {
     hash: [u8; 32],
     state: &'a State,
     setting_changes: &'a SettingChanges,
+    former_timeout: Option<FormerTimeout>,
 }
 
-#[derive(Deserialize)]
-struct OpenedState {
-    hash: [u8; 32],
-    state: State,
-    setting_changes: SettingChanges,
-}
-
+/// What was written: the hash, the state, and what was encoded beside it.
+type Opened = ([u8; 32], State, SettingChanges, Option<FormerTimeout>);
+/// Version 2.
+type OpenedTwo = ([u8; 32], State, SettingChanges);
 /// Version 1.
-#[derive(Deserialize)]
-struct OpenedStateOne {
-    hash: [u8; 32],
-    state: State,
-}
+type OpenedOne = ([u8; 32], State);
 
 /// The bytes of a whole state.
 pub(super) fn seal_state(state: &State) -> Result<Bytes, ReplicaError> {
-    let sealed = SealedState { hash: state.hash().0, state, setting_changes: state.setting_changes() };
+    let sealed = SealedState {
+        hash: state.hash().0,
+        state,
+        setting_changes: state.setting_changes(),
+        former_timeout: state.former_timeout(),
+    };
     codec::seal(STATE_FORMAT, &sealed).map_err(ReplicaError::State)
 }
 
@@ -78,12 +77,18 @@ pub(super) fn open_state(body: &[u8]) -> Result<State, ReplicaError> {
 /// The written hash and the state, of any version that was ever written.
 fn decoded(sealed: &[u8]) -> Result<([u8; 32], State), CodecError> {
     let (version, body) = codec::open_known(STATE_FORMAT, sealed)?;
-    if version == 1 {
-        let OpenedStateOne { hash, state } = codec::decode(body, body.len())?;
-        return Ok((hash, state));
-    }
-    let OpenedState { hash, state, setting_changes } = codec::decode(body, body.len())?;
-    Ok((hash, state.with_setting_changes(setting_changes)))
+    let (hash, state, setting_changes, former_timeout): Opened = match version {
+        1 => {
+            let (hash, state): OpenedOne = codec::decode(body, body.len())?;
+            (hash, state, SettingChanges::default(), None)
+        }
+        2 => {
+            let (hash, state, setting_changes): OpenedTwo = codec::decode(body, body.len())?;
+            (hash, state, setting_changes, None)
+        }
+        _ => codec::decode(body, body.len())?,
+    };
+    Ok((hash, state.with(setting_changes, former_timeout)))
 }
 
 #[cfg(test)]
@@ -101,9 +106,8 @@ mod tests {
         state
     }
 
-    fn with_a_changed_setting() -> State {
+    fn changed(patch: SettingsPatch) -> State {
         let mut state = begun();
-        let patch = SettingsPatch { lease_grace_ms: Some(1), ..SettingsPatch::default() };
         let commands = vec![KeyedCommand { key: None, command: Command::ChangeSettings(patch) }];
         state.apply(&Record::Round(Batch { session: SessionNumber(1), at: LogicalTime(2_000), commands }));
         state
@@ -111,18 +115,32 @@ mod tests {
 
     #[test]
     fn a_state_reads_back_with_the_changes_of_its_settings() {
-        let state = with_a_changed_setting();
+        let state = changed(SettingsPatch { lease_grace_ms: Some(1), ..SettingsPatch::default() });
         let opened = open_state(&seal_state(&state).unwrap()).unwrap();
         assert_eq!(opened.setting_changes().revision_of("lease_grace"), Revision(2));
         assert_eq!(opened.hash(), state.hash());
-        assert_ne!(opened.hash(), state.with_setting_changes(SettingChanges::default()).hash());
+        assert_ne!(opened.hash(), state.with(SettingChanges::default(), None).hash());
     }
 
     #[test]
-    fn a_state_of_version_1_is_read() {
+    fn a_state_reads_back_with_the_timeout_that_was_lowered() {
+        let state = changed(SettingsPatch { heartbeat_timeout_ms: Some(4_000), ..SettingsPatch::default() });
+        assert_eq!(state.promised_timeout_ms(), 5_000);
+        let opened = open_state(&seal_state(&state).unwrap()).unwrap();
+        assert_eq!(opened.former_timeout(), state.former_timeout());
+        assert_eq!(opened.hash(), state.hash());
+        assert_ne!(opened.hash(), state.clone().with(state.setting_changes().clone(), None).hash());
+    }
+
+    #[test]
+    fn states_of_earlier_versions_are_read() {
         let state = begun();
         let first = Format { version: 1, ..STATE_FORMAT };
         let sealed = codec::seal(first, &(state.hash().0, &state)).unwrap();
+        assert_eq!(open_state(&sealed).unwrap().hash(), state.hash());
+        let state = changed(SettingsPatch { lease_grace_ms: Some(1), ..SettingsPatch::default() });
+        let second = Format { version: 2, ..STATE_FORMAT };
+        let sealed = codec::seal(second, &(state.hash().0, &state, state.setting_changes())).unwrap();
         assert_eq!(open_state(&sealed).unwrap().hash(), state.hash());
     }
 }

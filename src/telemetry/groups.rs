@@ -28,6 +28,8 @@ pub struct RoundMetrics {
     pub overloaded: Counter,
     /// Leadership sessions that this node began.
     pub sessions: Counter,
+    /// How far the wall clock of this node is ahead of the state's clock, in seconds; 0 where this node does not lead.
+    pub clock_offset_seconds: FloatGauge,
 }
 
 impl RoundMetrics {
@@ -49,6 +51,10 @@ impl RoundMetrics {
             queued: to.gauge("round_queue_length", "Requests that wait to be planned"),
             overloaded: to.counter("round_queue_overloaded", "Requests refused because the queue was full"),
             sessions: to.counter("leadership_sessions", "Leadership sessions that this node began"),
+            clock_offset_seconds: to.float_gauge(
+                "state_clock_offset_seconds",
+                "How far the leader's wall clock is ahead of the state's clock; 0 where this node does not lead",
+            ),
         }
     }
 }

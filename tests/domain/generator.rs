@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use slotkeeper::domain::{
     Allocate, AllocationId, AllocationMode, Applied, Batch, Command, Constraint, Epoch, FailedWork,
     FailureCause, Fulfil, KeyedCommand, LabelOperator, LogicalTime, Name, Offer, Placement, PutRequirements,
-    QueuePhase, Record, RequestKey, Requirement, RequirementVersion, ResourceProfile, SessionNumber,
-    SessionStart, SettingsPatch, State, TaskManagerSession,
+    QueuePhase, Record, RequestKey, Requirement, RequirementVersion, ResourceProfile, RoundAfter,
+    SessionNumber, SessionStart, SettingsPatch, State, TaskManagerSession,
 };
 use uuid::Uuid;
 
@@ -147,7 +147,8 @@ impl Player {
         }
         let applied = self.played.state.end_round(round);
         prop_assert_eq!(self.played.state.violations_since(&before), []);
-        self.played.log.push(Record::Round(Batch { session, at, commands }));
+        let batch = Batch { session, at, commands };
+        self.played.log.push(Record::RoundAfter(RoundAfter { after: before.revision(), batch }));
         self.played.applied.push(applied);
         Ok(())
     }

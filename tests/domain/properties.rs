@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use slotkeeper::codec;
-use slotkeeper::domain::{Record, SettingChanges, State};
+use slotkeeper::domain::{FormerTimeout, Record, SettingChanges, State};
 
 use crate::generator::{Played, play, run};
 use crate::support::difference;
@@ -40,9 +40,11 @@ fn through_bytes(record: &Record) -> Record {
 
 /// A state as a replica gets it that is too far behind: through bytes, with its indexes derived anew.
 fn through_snapshot(state: &State) -> State {
-    let bytes = codec::encode(&(state.without_indexes(), state.setting_changes())).unwrap();
-    let (restored, changes): (State, SettingChanges) = codec::decode(&bytes, bytes.len()).unwrap();
-    let mut restored = restored.with_setting_changes(changes);
+    let parts = (state.without_indexes(), state.setting_changes(), state.former_timeout());
+    let bytes = codec::encode(&parts).unwrap();
+    let (restored, changes, former): (State, SettingChanges, Option<FormerTimeout>) =
+        codec::decode(&bytes, bytes.len()).unwrap();
+    let mut restored = restored.with(changes, former);
     restored.rebuild_indexes();
     restored
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use slotkeeper::domain::{Command, Event, Record, Rejection, StaleDecision};
+use slotkeeper::domain::{Command, Event, Record, Rejection, RoundAfter, StaleDecision};
 
 use crate::examples::{variant_of, variants_of};
 use crate::generator::{play, run};
@@ -32,7 +32,7 @@ fn counts(runs: usize, steps: usize) -> Counts {
             for event in &applied.events {
                 *counts.told.entry(variant_of(event)).or_default() += 1;
             }
-            let Record::Round(batch) = record else { continue };
+            let Record::RoundAfter(RoundAfter { batch, .. }) = record else { continue };
             for (keyed, outcome) in batch.commands.iter().zip(&applied.outcomes) {
                 match &*outcome.result {
                     Ok(_) => *counts.done.entry(variant_of(&keyed.command)).or_default() += 1,

@@ -1,6 +1,8 @@
 //! Rules of idempotency keys.
 
-use slotkeeper::domain::{Command, Rejection, Reply, SettingsPatch, StaleDecision};
+use slotkeeper::domain::{
+    Batch, Command, LogicalTime, Record, Rejection, Reply, RoundAfter, SettingsPatch, StaleDecision,
+};
 
 use crate::support::*;
 
@@ -72,7 +74,7 @@ fn the_same_key_for_another_request_is_refused() {
 }
 
 #[test]
-fn a_key_is_kept_for_the_retention_and_forgotten_after() {
+fn rounds_of_older_logs_keep_a_key_for_the_retention_and_forget_it_after() {
     let mut ledger = Ledger::new();
     ledger.run(Some(request_key("old", 1)), put_job("job", "default"));
     ledger.wait_ms(450_000);
@@ -83,6 +85,29 @@ fn a_key_is_kept_for_the_retention_and_forgotten_after() {
     assert!(ledger.state.replay(&request_key("old", 1)).is_none());
     assert!(ledger.state.replay(&request_key("young", 1)).is_some());
     assert_eq!(ledger.state.idempotency().len(), 1);
+}
+
+/// The state's clock may have run at 5/4 of real time, and the retention is a promise in real time.
+#[test]
+fn a_key_is_kept_for_the_retention_in_real_time_at_whatever_rate_the_clock_runs() {
+    let mut ledger = Ledger::new();
+    ledger.run(Some(request_key("key", 1)), put_job("job", "default"));
+    let until = LogicalTime(START_MS + 900_000 / 4 * 5);
+    for at in (0..=u64::MAX).step_by(60_000).map(|ms| LogicalTime(START_MS + ms)).take_while(|at| *at < until)
+    {
+        quiet(&mut ledger, at);
+    }
+    quiet(&mut ledger, until);
+    assert!(ledger.state.replay(&request_key("key", 1)).is_some());
+    quiet(&mut ledger, until.after(1));
+    assert!(ledger.state.replay(&request_key("key", 1)).is_none());
+}
+
+/// A round as leaders of this release write it, without a command.
+fn quiet(ledger: &mut Ledger, at: LogicalTime) {
+    let batch = Batch { session: ledger.state.session(), at, commands: Vec::new() };
+    ledger.apply(Record::RoundAfter(RoundAfter { after: ledger.state.revision(), batch }));
+    assert_eq!(ledger.state.now(), at);
 }
 
 #[test]

@@ -84,6 +84,41 @@ fn settings_are_taken_as_a_whole_or_not_at_all() {
     assert_eq!(ledger.state.settings().changed_in, ledger.state.revision());
 }
 
+/// Lowers or raises the timeout and says how long a TaskManager may count on the answers so far.
+fn promised_after(ledger: &mut Ledger, timeout_ms: u64) -> u64 {
+    let patch = SettingsPatch { heartbeat_timeout_ms: Some(timeout_ms), ..Default::default() };
+    ledger.reply(Command::ChangeSettings(patch));
+    ledger.state.promised_timeout_ms()
+}
+
+#[test]
+fn a_timeout_that_was_lowered_is_remembered_for_as_long_as_somebody_may_count_on_it() {
+    let mut ledger = Ledger::new();
+    assert_eq!(ledger.state.promised_timeout_ms(), 5_000);
+    assert_eq!(promised_after(&mut ledger, 60_000), 60_000);
+    assert_eq!(promised_after(&mut ledger, 8_000), 60_000);
+    // Two minutes more than the timeout, for a leader that waits for the outcome, at 5/4 of real time.
+    let until_ms = (60_000 + 120_000) / 4 * 5;
+    ledger.wait_ms(until_ms);
+    assert_eq!(ledger.state.promised_timeout_ms(), 60_000);
+    ledger.wait_ms(1);
+    assert_eq!(ledger.state.promised_timeout_ms(), 8_000);
+}
+
+#[test]
+fn of_several_timeouts_that_were_lowered_the_longest_counts() {
+    let mut ledger = Ledger::new();
+    promised_after(&mut ledger, 60_000);
+    promised_after(&mut ledger, 30_000);
+    ledger.wait_ms(200_000);
+    assert_eq!(promised_after(&mut ledger, 20_000), 60_000);
+    assert_eq!(promised_after(&mut ledger, 90_000), 90_000, "what is raised needs no memory");
+    ledger.wait_ms(200_000);
+    assert_eq!(promised_after(&mut ledger, 10_000), 90_000, "what is over is forgotten");
+    let former = ledger.state.former_timeout().unwrap();
+    assert_eq!(former.timeout_ms, 90_000);
+}
+
 #[test]
 fn only_a_setting_that_changes_moves_its_revision() {
     let mut ledger = Ledger::new();

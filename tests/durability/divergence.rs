@@ -41,7 +41,8 @@ fn altered(body: &[u8]) -> bytes::Bytes {
     let byte = json["chain"][0].as_u64().unwrap();
     json["chain"][0] = (byte ^ 1).into();
     let state: State = serde_json::from_value(json).unwrap();
-    codec::seal(STATE_FORMAT, &(state.hash().0, &state, state.setting_changes())).unwrap()
+    let sealed = (state.hash().0, &state, state.setting_changes(), state.former_timeout());
+    codec::seal(STATE_FORMAT, &sealed).unwrap()
 }
 
 async fn write(caller: &mut Caller, number: usize) {

@@ -10,8 +10,16 @@ use crate::rig::{Rig, allocate, eventually, job_id, put_job, register, tm_id};
 const TIMEOUT_MS: u64 = 600;
 const GRACE_MS: u64 = 400;
 
+/// The longest step of the clock that still lets a session go on, with a margin.
+const STEP_MS: usize = 900;
+
 async fn rig() -> Rig {
     let rig = Rig::manual().await;
+    lower(&rig).await;
+    rig
+}
+
+async fn lower(rig: &Rig) {
     rig.patch(SettingsPatch {
         heartbeat_interval_ms: Some(200),
         heartbeat_timeout_ms: Some(TIMEOUT_MS),
@@ -19,7 +27,6 @@ async fn rig() -> Rig {
         ..Default::default()
     })
     .await;
-    rig
 }
 
 fn beat(id: &str, epoch: Epoch) -> Heartbeat {
@@ -73,16 +80,57 @@ async fn a_heartbeat_keeps_a_task_manager_alive_and_says_what_it_holds() {
     assert!(!is_lost(&rig.replica.read(), "tm"));
 }
 
-#[tokio::test]
-async fn a_new_session_gives_everybody_the_full_timeout_and_grace() {
-    let rig = rig().await;
-    rig.task_manager("tm", 1).await;
-    rig.submit(put_job("sentinel", 0, Some(TIMEOUT_MS - 10))).await;
-    rig.clock.advance(Duration::from_millis(TIMEOUT_MS - 20));
+/// Moves the clock by more than a session stands at once.
+async fn advance_far(rig: &Rig, ms: u64) {
+    for (number, at) in (0..ms).step_by(STEP_MS).enumerate() {
+        let (step, sentinel) = ((ms - at).min(STEP_MS as u64), format!("sentinel-{number}"));
+        rig.submit(put_job(&sentinel, 0, Some(step))).await;
+        advance(rig, step, &sentinel).await;
+    }
+}
+
+async fn begin_another_session(rig: &Rig) {
     rig.log.follow(None);
     eventually("the session is over", || !rig.leader.is_serving()).await;
     rig.serve(2).await;
-    advance(&rig, TIMEOUT_MS + GRACE_MS - 1, "sentinel").await;
+}
+
+#[tokio::test]
+async fn a_new_session_gives_everybody_the_full_timeout_and_grace() {
+    let rig = Rig::manual().await;
+    rig.patch(SettingsPatch { lease_grace_ms: Some(GRACE_MS), ..Default::default() }).await;
+    let timeout_ms = rig.replica.read().settings().heartbeat_timeout_ms;
+    rig.task_manager("tm", 1).await;
+    advance_far(&rig, timeout_ms - 20).await;
+    begin_another_session(&rig).await;
+    advance_far(&rig, timeout_ms + GRACE_MS - 1).await;
+    assert!(!is_lost(&rig.replica.read(), "tm"));
+    rig.clock.advance(Duration::from_millis(1));
+    rig.until("it is lost", |state| is_lost(state, "tm")).await;
+}
+
+#[tokio::test]
+async fn what_a_leader_before_promised_holds_also_after_the_timeout_was_lowered() {
+    let rig = Rig::manual().await;
+    let epoch = rig.task_manager("tm", 1).await;
+    let promised_ms = answered(&rig, "tm", epoch).await.deadline_ms;
+    lower(&rig).await;
+    assert_eq!(answered(&rig, "tm", epoch).await.deadline_ms, TIMEOUT_MS);
+    begin_another_session(&rig).await;
+    advance_far(&rig, promised_ms + GRACE_MS - 1).await;
+    assert!(!is_lost(&rig.replica.read(), "tm"));
+    rig.clock.advance(Duration::from_millis(1));
+    rig.until("it is lost", |state| is_lost(state, "tm")).await;
+}
+
+#[tokio::test]
+async fn a_timeout_that_is_lowered_shortens_no_lease_of_the_session() {
+    let rig = Rig::manual().await;
+    let epoch = rig.task_manager("tm", 1).await;
+    let promised_ms = answered(&rig, "tm", epoch).await.deadline_ms;
+    lower(&rig).await;
+    answered(&rig, "tm", epoch).await;
+    advance_far(&rig, promised_ms - 1).await;
     assert!(!is_lost(&rig.replica.read(), "tm"));
     rig.clock.advance(Duration::from_millis(1));
     rig.until("it is lost", |state| is_lost(state, "tm")).await;

@@ -3,6 +3,7 @@
 //! The log applies to a real replica, at once or when a test lets it; the clock moves when a test says so. Nothing here
 //! touches a disk, a socket or another process.
 
+mod clock;
 mod duties;
 mod ends;
 mod held;

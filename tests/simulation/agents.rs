@@ -13,7 +13,7 @@ use crate::draw::Draw;
 use crate::oracle::Oracle;
 use crate::trace;
 
-/// The settings that the simulated clusters run with.
+/// The settings that the simulated clusters begin with.
 pub const INTERVAL_MS: u64 = 300;
 pub const TIMEOUT_MS: u64 = 1_500;
 pub const GRACE_MS: u64 = 1_000;
@@ -182,20 +182,20 @@ impl Agent {
         let Some(registering) = &mut self.registering else { return };
         let Some((call, sent_ms)) = registering.call else { return };
         match calls.take(call) {
-            Some(Answer::Submitted(Ok(outcome))) => {
+            Some(Answer::Submitted(Ok(outcome), timeout_ms)) => {
                 oracle.acknowledged(&registering.key, &outcome);
                 let first_sent_ms = registering.first_sent_ms;
                 self.registering = None;
                 if let Ok(Reply::TaskManagerRegistered { epoch, generation, allocations, .. }) = &*outcome.result
                     // An answer that comes late says nothing about now.
-                    && now_ms < first_sent_ms + TIMEOUT_MS
+                    && now_ms < first_sent_ms + timeout_ms
                 {
                     self.epoch = Some(*epoch);
-                    self.deadline_ms = self.deadline_ms.max(first_sent_ms + TIMEOUT_MS);
+                    self.deadline_ms = self.deadline_ms.max(first_sent_ms + timeout_ms);
                     self.adopt(*generation, allocations.clone());
                 }
             }
-            Some(Answer::Submitted(Err(error))) => {
+            Some(Answer::Submitted(Err(error), _)) => {
                 registering.call = None;
                 self.look_elsewhere(&error);
             }

@@ -29,7 +29,8 @@ pub enum Request {
 
 #[derive(Debug)]
 pub enum Answer {
-    Submitted(Result<Outcome, SubmitError>),
+    /// With the heartbeat timeout of that moment, which the answer to a registration tells.
+    Submitted(Result<Outcome, SubmitError>, u64),
     Heartbeat(Result<HeartbeatAnswer, HeartbeatError>),
     JobHeartbeat(Result<(), HeartbeatError>),
     Read(Result<(Revision, Vec<AllocationId>), ()>),
@@ -147,7 +148,10 @@ impl Calls {
 
 async fn answer(leader: &Leader, replica: &Replica, log: &dyn Log, request: Request) -> Answer {
     match request {
-        Request::Submit(submission) => Answer::Submitted(leader.submit(*submission).await),
+        Request::Submit(submission) => {
+            let result = leader.submit(*submission).await;
+            Answer::Submitted(result, replica.read().settings().heartbeat_timeout_ms)
+        }
         Request::Heartbeat(heartbeat) => Answer::Heartbeat(leader.heartbeat(heartbeat).await),
         Request::JobHeartbeat(job, master) => {
             Answer::JobHeartbeat(leader.job_heartbeat(&job, master.as_ref()).await)

@@ -150,6 +150,7 @@ impl Client {
             40..=64 if !self.held.is_empty() => self.release(),
             65..=74 => self.declare(),
             75..=77 => self.submit(Intent::Command(Command::DeleteJob { id: self.job.clone() })),
+            78..=79 => self.change_settings(),
             _ => {
                 // Whoever does not lead must not answer.
                 let place = if self.draw.percent(40) { self.draw.index(self.places) } else { self.place };
@@ -201,9 +202,19 @@ impl Client {
         }));
     }
 
+    fn change_settings(&mut self) {
+        let timeout_ms = *self.draw.one_of(&[3 * INTERVAL_MS, TIMEOUT_MS, 2 * TIMEOUT_MS, 4 * TIMEOUT_MS]);
+        let lease_grace_ms = self.draw.within(0..=GRACE_MS);
+        self.submit(Intent::Command(Command::ChangeSettings(SettingsPatch {
+            heartbeat_timeout_ms: Some(timeout_ms),
+            lease_grace_ms: Some(lease_grace_ms),
+            ..SettingsPatch::default()
+        })));
+    }
+
     fn take_answers(&mut self, now_ms: u64, calls: &mut Calls, oracle: &mut Oracle) {
         if let Some((call, _)) = self.pending.as_ref().and_then(|pending| pending.call)
-            && let Some(Answer::Submitted(result)) = calls.take(call)
+            && let Some(Answer::Submitted(result, _)) = calls.take(call)
         {
             self.submitted(now_ms, result, calls, oracle);
         }
@@ -225,7 +236,7 @@ impl Client {
         }
         if let Some((call, key, sent_ms)) = &self.echo {
             match calls.take(*call) {
-                Some(Answer::Submitted(Ok(outcome))) => {
+                Some(Answer::Submitted(Ok(outcome), _)) => {
                     oracle.acknowledged(key, &outcome);
                     self.echo = None;
                 }

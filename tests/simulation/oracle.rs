@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use slotkeeper::domain::{
-    ChainHash, Condition, Event, FencingToken, IdempotencyKey, Outcome, Record, Rejection, Revision, State,
-    StateHash, TaskManagerId,
+    ChainHash, Condition, Event, FencingToken, IdempotencyKey, LogicalTime, Outcome, Record, Rejection,
+    Revision, State, StateHash, TaskManagerId,
 };
 use slotkeeper::replica::{self, Replica};
 
@@ -23,6 +23,8 @@ pub struct Oracle {
     told: Revision,
     /// TaskManagers that were declared lost since somebody asked.
     lost: Vec<TaskManagerId>,
+    /// The state's clock after the first record.
+    began_at: Option<LogicalTime>,
     pub records: u64,
 }
 
@@ -37,6 +39,7 @@ impl Oracle {
             tokens: BTreeMap::new(),
             told: Revision(0),
             lost: Vec::new(),
+            began_at: None,
             records: 0,
         }
     }
@@ -55,6 +58,7 @@ impl Oracle {
         let previous = self.state.clone();
         let applied = self.state.apply(&record);
         self.records += 1;
+        self.began_at.get_or_insert(self.state.now());
         self.chains.push(applied.chain);
         assert_eq!(self.state.violations(), [], "after {record:?}");
         assert_eq!(self.state.violations_since(&previous), [], "after {record:?}");
@@ -78,6 +82,12 @@ impl Oracle {
             applied.events.len(),
             &applied.chain.0[..4]
         ));
+    }
+
+    /// The state's clock may not have gone faster than 5/4 of real time, which begins at zero.
+    pub fn check_time(&self, now_ms: u64) {
+        let gone_ms = self.began_at.map_or(0, |began_at| self.state.now().0 - began_at.0);
+        assert!(gone_ms <= now_ms + now_ms / 4, "the state's clock went on by {gone_ms} ms in {now_ms} ms");
     }
 
     fn answered(&mut self, key: Option<&IdempotencyKey>, outcome: &Outcome) {

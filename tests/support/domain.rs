@@ -242,6 +242,7 @@ pub fn difference(left: &State, right: &State) -> Option<&'static str> {
         ("session", left.session() == right.session() && left.session_node() == right.session_node()),
         ("counters", left.counters() == right.counters()),
         ("settings", left.settings() == right.settings()),
+        ("former timeout", left.former_timeout() == right.former_timeout()),
         ("task_managers", left.task_managers() == right.task_managers()),
         ("jobs", left.jobs() == right.jobs()),
         ("queues", left.queues() == right.queues()),

@@ -1,7 +1,7 @@
 //! Applying records: the round around the commands, and the dispatch of each command to its resource's file.
 //!
-//! What it promises: total and deterministic; `apply` of a round equals `begin_round`, `apply_command` for each command
-//! and `end_round`, because that is how it is written. A rejected command emits no event and changes nothing but what
+//! What it promises: total and deterministic; `apply` of a `RoundAfter` equals `begin_round`, `apply_command` for each
+//! command and `end_round`, because that is how it is written. A rejected command emits no event and changes nothing but what
 //! every command changes: the idempotency table may remember the refusal, and the round around it moves revision,
 //! time and chain. A round of a session that is not in force moves only revision and chain. What it must not do: hold
 //! rules of a resource; those are in the file of that name.
@@ -23,7 +23,7 @@ use super::allocation::{FailedWork, FailureCause};
 use super::command::{Batch, Command, KeyedCommand, Record};
 use super::event::Event;
 use super::hash::ValueHasher;
-use super::idempotency::Remembered;
+use super::idempotency::{Keeping, Remembered};
 use super::ids::{LogicalTime, Revision, SessionNumber};
 use super::limits;
 use super::outcome::{Applied, ChainHash, Outcome, Rejection, Reply};
@@ -34,6 +34,7 @@ use super::state::State;
 pub struct RoundInProgress {
     revision: Revision,
     is_current: bool,
+    keeping: Keeping,
     hasher: ValueHasher,
     outcomes: Vec<Outcome>,
     events: Vec<Event>,
@@ -64,14 +65,16 @@ impl State {
     pub fn apply(&mut self, record: &Record) -> Applied {
         match record {
             Record::Begin(start) => self.begin_session(start),
-            Record::Round(batch) => self.apply_batch(batch, true),
-            Record::RoundAfter(round) => self.apply_batch(&round.batch, round.after == self.revision),
+            Record::Round(batch) => self.apply_batch(batch, true, Keeping::Retention),
+            Record::RoundAfter(round) => {
+                self.apply_batch(&round.batch, round.after == self.revision, Keeping::RetentionAtAnyRate)
+            }
         }
     }
 
     /// Applies a batch; `follows` tells whether this is the state that it was decided on.
-    fn apply_batch(&mut self, batch: &Batch, follows: bool) -> Applied {
-        let mut round = self.open_round(batch.session, batch.at, follows);
+    fn apply_batch(&mut self, batch: &Batch, follows: bool, keeping: Keeping) -> Applied {
+        let mut round = self.open_round(batch.session, batch.at, follows, keeping);
         for command in &batch.commands {
             self.apply_command(&mut round, command);
         }
@@ -80,20 +83,27 @@ impl State {
 
     /// Begins a round: moves the clock and forgets old idempotency keys, if the session is in force.
     pub fn begin_round(&mut self, session: SessionNumber, at: LogicalTime) -> RoundInProgress {
-        self.open_round(session, at, true)
+        self.open_round(session, at, true, Keeping::RetentionAtAnyRate)
     }
 
-    fn open_round(&mut self, session: SessionNumber, at: LogicalTime, follows: bool) -> RoundInProgress {
+    fn open_round(
+        &mut self,
+        session: SessionNumber,
+        at: LogicalTime,
+        follows: bool,
+        keeping: Keeping,
+    ) -> RoundInProgress {
         let is_current = follows && self.cluster.is_some() && session == self.session;
         if is_current {
             self.now = self.now.max(at.min(self.now.after(limits::TIME_STEP_MAX_MS)));
-            self.idempotency.forget(self.now, &self.settings, FORGOTTEN_PER_ROUND_MAX);
+            self.idempotency.forget(self.now, &self.settings, keeping, FORGOTTEN_PER_ROUND_MAX);
         }
         let mut hasher = ValueHasher::default();
         hasher.write(&(self.chain, "round", session, at));
         RoundInProgress {
             revision: self.revision.next(),
             is_current,
+            keeping,
             hasher,
             outcomes: Vec::new(),
             events: Vec::new(),
@@ -129,7 +139,7 @@ impl State {
         if let Some(outcome) = self.idempotency.replay(request) {
             return outcome;
         }
-        self.idempotency.forget(self.now, &self.settings, FORGOTTEN_PER_KEY_MAX);
+        self.idempotency.forget(self.now, &self.settings, round.keeping, FORGOTTEN_PER_KEY_MAX);
         if self.idempotency.is_full(&self.settings) {
             return first(Err(Rejection::IdempotencyTableFull));
         }

@@ -12,6 +12,7 @@ use super::{RoundInProgress, Transaction};
 use crate::domain::command::SessionStart;
 use crate::domain::event::Event;
 use crate::domain::hash::ValueHasher;
+use crate::domain::idempotency::Keeping;
 use crate::domain::ids::SessionNumber;
 use crate::domain::limits;
 use crate::domain::outcome::{Applied, Outcome, Rejection, Reply};
@@ -42,6 +43,7 @@ impl State {
         self.end_round(RoundInProgress {
             revision,
             is_current: true,
+            keeping: Keeping::RetentionAtAnyRate,
             hasher,
             outcomes: vec![outcome],
             events,
