@@ -53,7 +53,7 @@ fn refused(error: RecoveryError) -> Failure {
             Some("`--although-quorum` goes on all the same, for example when all addresses change")
         }
         RecoveryError::StillRuns { .. } => Some(
-            "`--although-running` goes on all the same, for example when another service has that address now",
+            "`--although-running` goes on all the same, for example when something else has that address now",
         ),
         RecoveryError::Directory { .. } => Some("a directory that can not be used can be left out"),
         RecoveryError::Taken(_) => Some("what an unfinished run left behind can be removed"),

@@ -6,6 +6,7 @@
 //! is told to; or say what is missing as if it knew. Tested in `tests/failover/recovery.rs`.
 
 use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
@@ -30,6 +31,8 @@ const FIRST_NODE: u64 = 1;
 
 /// How long a former member may take to take a connection, if it runs.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+/// How long it may take to say which cluster it is of; it asks the other members first.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why nothing was recovered.
 #[derive(Debug, Error)]
@@ -67,7 +70,7 @@ pub enum RecoveryError {
     },
     /// A former member may still run.
     #[error(
-        "something listens at {api_addr}, the address of member {node_id}: end it for good first, or two clusters give out the same slots"
+        "member {node_id} still answers at {api_addr}: end it for good first, or two clusters give out the same slots"
     )]
     StillRuns {
         /// Which member.
@@ -104,7 +107,7 @@ pub struct RecoveryPlan {
     pub peer_addr: String,
     /// Go on although a quorum is left.
     pub although_quorum: bool,
-    /// Go on although something listens at the address of a former member.
+    /// Go on although a former member seems to run.
     pub although_running: bool,
 }
 
@@ -179,7 +182,7 @@ pub fn recover(plan: &RecoveryPlan, fresh: &FreshBits) -> Result<Recovery, Recov
     let outcome = replay(longest)?;
     let voters = voters_of(&outcome.membership);
     check_quorum(plan, &opened, &voters)?;
-    check_silence(plan, &voters)?;
+    check_silence(plan, &voters, first)?;
     let survivors: Vec<Survivor> = opened.iter().map(|opened| opened.survivor.clone()).collect();
     let former = {
         let state = outcome.replica.read();
@@ -293,17 +296,38 @@ fn check_quorum(
 }
 
 /// Refuses while a former member can be reached: on the other side of a partition a majority may live on.
-fn check_silence(plan: &RecoveryPlan, voters: &BTreeMap<u64, String>) -> Result<(), RecoveryError> {
-    let listens = |api_addr: &str| {
-        let mut addresses = api_addr.to_socket_addrs().into_iter().flatten();
-        addresses.any(|address| TcpStream::connect_timeout(&address, CONNECT_WITHIN).is_ok())
-    };
-    let running = voters.iter().find(|(_, api_addr)| !plan.although_running && listens(api_addr));
+fn check_silence(
+    plan: &RecoveryPlan,
+    voters: &BTreeMap<u64, String>,
+    cluster_id: Uuid,
+) -> Result<(), RecoveryError> {
+    let running =
+        voters.iter().find(|(_, api_addr)| !plan.although_running && still_runs(api_addr, cluster_id));
     match running {
         Some((node_id, api_addr)) => {
             Err(RecoveryError::StillRuns { node_id: *node_id, api_addr: api_addr.clone() })
         }
         None => Ok(()),
+    }
+}
+
+/// Whether a member of the cluster listens at the address: it says so, or it takes a connection and says nothing, as a
+/// process that is stopped does. Somebody else who has the address now answers something else.
+fn still_runs(api_addr: &str, cluster_id: Uuid) -> bool {
+    let mut addresses = api_addr.to_socket_addrs().into_iter().flatten();
+    let connected = addresses.find_map(|address| TcpStream::connect_timeout(&address, CONNECT_WITHIN).ok());
+    let Some(mut stream) = connected else { return false };
+    let request = format!(
+        "GET /v1/cluster?consistency=stale HTTP/1.1\r\nhost: {api_addr}\r\nconnection: close\r\n\r\n"
+    );
+    let mut answer = Vec::new();
+    let asked = stream
+        .set_read_timeout(Some(ANSWER_WITHIN))
+        .and_then(|()| stream.write_all(request.as_bytes()))
+        .and_then(|()| stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer));
+    match asked {
+        Ok(_) => String::from_utf8_lossy(&answer).contains(&cluster_id.to_string()),
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
     }
 }
 

@@ -33,7 +33,7 @@ pub struct RecoverOptions {
     /// Go on although a quorum is left, which could be started instead without any loss
     #[arg(long)]
     pub although_quorum: bool,
-    /// Go on although something listens at the address of a former member, for example another service
+    /// Go on although a former member still answers at its address, or something there takes connections and says nothing
     #[arg(long)]
     pub although_running: bool,
 }

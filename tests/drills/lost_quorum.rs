@@ -132,7 +132,7 @@ async fn while_a_former_member_can_be_reached_nothing_is_recovered() {
     let output = recover(&[]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("something listens at") && said.contains("--although-running"), "{said}");
+    assert!(said.contains("still answers at") && said.contains("--although-running"), "{said}");
     assert!(!into.exists(), "a refused recovery left a directory");
     let output = recover(&["--although-running"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
