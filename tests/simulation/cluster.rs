@@ -236,7 +236,8 @@ impl Cluster {
     fn cut(&mut self, world: &mut World) {
         let size = self.places.len();
         let (mut one, other) = (world.draw.index(size), world.draw.index(size));
-        let serves = |server: &Option<Server>| server.as_ref().is_some_and(|server| server.leader.is_serving());
+        let serves =
+            |server: &Option<Server>| server.as_ref().is_some_and(|server| server.leader.is_serving());
         if world.draw.percent(70) {
             // Only around a leader tails grow that are never committed.
             one = world.servers.iter().position(serves).unwrap_or(one);

@@ -161,7 +161,8 @@ impl SimulatedDisk {
         let mut state = self.lock();
         state.life += 1;
         let is_truncation = |(write, _): &(Write, Done)| matches!(write, Write::Truncate(_));
-        let torn = state.queue.iter().position(is_truncation).filter(|_| planted::is("truncate-leaves-a-hole"));
+        let torn =
+            state.queue.iter().position(is_truncation).filter(|_| planted::is("truncate-leaves-a-hole"));
         let kept = {
             let queued = torn.unwrap_or(state.queue.len());
             state.draw.index(queued + 1)
@@ -181,12 +182,6 @@ impl SimulatedDisk {
                 state.synced.entries.remove(&kept.map_or(0, |kept| kept + 1));
             }
             _ => {}
-        }
-        if planted::is("lost-tail") {
-            let lost = state.draw.index(4);
-            for _ in 0..lost {
-                state.synced.entries.pop_last();
-            }
         }
         if planted::is("wiped-node") && state.draw.percent(50) {
             state.synced = Image::default();
