@@ -16,8 +16,8 @@ use crate::draw::Draw;
 use crate::oracle::Oracle;
 use crate::trace;
 
-/// A client gives a try up after so long and tries again.
-const PATIENCE_MS: u64 = 2_500;
+/// A client gives a try up after so long at most and tries again.
+const PATIENCE_MAX_MS: u64 = 2_500;
 
 pub struct Client {
     name: String,
@@ -32,6 +32,7 @@ pub struct Client {
     version: u64,
     keys: u64,
     held: BTreeSet<AllocationId>,
+    patience_ms: u64,
     places: usize,
     place: usize,
     pending: Option<Pending>,
@@ -68,6 +69,7 @@ impl Client {
             version: 0,
             keys: 0,
             held: BTreeSet::new(),
+            patience_ms: draw.within(300..=PATIENCE_MAX_MS),
             places,
             place: 0,
             pending: None,
@@ -108,7 +110,7 @@ impl Client {
             return;
         };
         if let Some((_, sent_ms)) = pending.call
-            && now_ms >= sent_ms + PATIENCE_MS
+            && now_ms >= sent_ms + self.patience_ms
         {
             pending.call = None;
             self.place = self.draw.index(self.places);
@@ -131,7 +133,7 @@ impl Client {
     }
 
     fn begin(&mut self, now_ms: u64, calls: &mut Calls, oracle: &Oracle) {
-        self.next_at_ms = now_ms + self.draw.within(5..=250);
+        self.next_at_ms = now_ms + self.draw.within(5..=120);
         if let Some(first) = self.first.take() {
             return self.submit(Intent::Command(first));
         }
@@ -230,7 +232,7 @@ impl Client {
                     self.place = self.draw.index(self.places);
                     self.reading = None;
                 }
-                None if now_ms > sent_ms + PATIENCE_MS => self.reading = None,
+                None if now_ms > sent_ms + self.patience_ms => self.reading = None,
                 None => {}
             }
         }
@@ -241,7 +243,7 @@ impl Client {
                     self.echo = None;
                 }
                 Some(_) => self.echo = None,
-                None if now_ms > sent_ms + PATIENCE_MS => self.echo = None,
+                None if now_ms > sent_ms + self.patience_ms => self.echo = None,
                 None => {}
             }
         }
@@ -252,7 +254,7 @@ impl Client {
                     self.look_elsewhere(&error)
                 }
                 Some(_) => self.beating = None,
-                None if now_ms > sent_ms + PATIENCE_MS => self.place = self.draw.index(self.places),
+                None if now_ms > sent_ms + self.patience_ms => self.place = self.draw.index(self.places),
                 None => {}
             }
         }

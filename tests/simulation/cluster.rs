@@ -4,6 +4,7 @@ use bytes::Bytes;
 use slotkeeper::consensus::LogRetention;
 use slotkeeper::domain::Revision;
 
+use crate::calls::Server;
 use crate::disk::SimulatedDisk;
 use crate::machine::Machine;
 use crate::network::{Network, peer_addr};
@@ -106,7 +107,7 @@ impl Cluster {
                 Some(Err(error)) => panic!("server {place} can not start: {error}"),
                 Some(Ok(consensus)) => {
                     let booting = self.booting[place].take().expect("it was just seen");
-                    let (server, running) = booting.serve(consensus);
+                    let (server, running) = booting.serve(consensus, world.leader_options());
                     trace::note(&format!("server {place} runs"));
                     (world.servers[place], self.running[place]) = (Some(server), Some(running));
                 }
@@ -171,6 +172,16 @@ impl Cluster {
         self.back_at_ms[place] = Some(world.now_ms + back_in_ms);
     }
 
+    fn crash_for_a_while(&mut self, world: &mut World, place: usize) {
+        if self.running[place].is_none() {
+            return;
+        }
+        // Some are back before anybody stands for election.
+        let back_in_ms =
+            if world.draw.percent(40) { world.draw.within(1..=80) } else { world.draw.within(100..=4_000) };
+        self.crash(world, place, back_in_ms);
+    }
+
     fn come_back(&mut self, world: &mut World, all: bool) {
         for place in 0..self.places.len() {
             if self.back_at_ms[place].take_if(|at_ms| all || *at_ms <= world.now_ms).is_some() {
@@ -186,18 +197,16 @@ impl Cluster {
             self.network.heal();
         }
         let size = self.places.len();
+        for place in 0..size {
+            let crash_percent = self.places[place].disk.take_crash_percent();
+            if crash_percent > 0 && world.draw.percent(crash_percent) {
+                self.crash_for_a_while(world, place);
+            }
+        }
         match world.draw.within(0..=9_999) {
             0..=2 => {
                 let place = world.draw.index(size);
-                if self.running[place].is_some() {
-                    // Some are back before anybody stands for election.
-                    let back_in_ms = if world.draw.percent(40) {
-                        world.draw.within(1..=80)
-                    } else {
-                        world.draw.within(100..=4_000)
-                    };
-                    self.crash(world, place, back_in_ms);
-                }
+                self.crash_for_a_while(world, place);
             }
             3 => {
                 for place in 0..size {
@@ -226,7 +235,13 @@ impl Cluster {
     /// Cuts the network in one of the ways that networks break.
     fn cut(&mut self, world: &mut World) {
         let size = self.places.len();
-        let (one, other) = (world.draw.index(size), world.draw.index(size));
+        let (mut one, other) = (world.draw.index(size), world.draw.index(size));
+        let serves =
+            |server: &Option<Server>| server.as_ref().is_some_and(|server| server.leader.is_serving());
+        if world.draw.percent(70) {
+            // Only around a leader tails grow that are never committed.
+            one = world.servers.iter().position(serves).unwrap_or(one);
+        }
         let kind = world.draw.within(0..=4);
         let is_cut = |from: usize, to: usize| match kind {
             // One alone; one that is not heard; one that does not hear; a link; a bridge that only `one` stands on.

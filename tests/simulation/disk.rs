@@ -19,6 +19,9 @@ use crate::{planted, trace};
 /// Entries of the log that stay readable for the observer, by index.
 pub type Archive = BTreeMap<u64, (u64, Bytes)>;
 
+/// When what a planted bug acknowledged too early becomes durable.
+const LATE_MS: u64 = 1_000;
+
 /// Clones share the disk.
 #[derive(Clone)]
 pub struct SimulatedDisk {
@@ -37,10 +40,12 @@ struct State {
     syncing: Option<(usize, u64)>,
     sync_max_ms: u64,
     archive: Archive,
-    /// The vote before the last, which only a planted bug brings back.
-    earlier_vote: Option<Bytes>,
+    /// Votes that were acknowledged and are not durable yet, which only a planted bug leaves behind.
+    late_votes: Vec<(u64, Bytes)>,
     /// Snapshots that are not durable yet, which only a planted bug leaves behind.
     late_snapshots: Vec<(u64, Snapshot)>,
+    /// How likely a crash is at this moment, because of what was handed over since somebody asked.
+    crash_percent: u64,
     /// Grows with every crash; handles of an earlier life do nothing.
     life: u64,
 }
@@ -108,8 +113,9 @@ impl SimulatedDisk {
             syncing: None,
             sync_max_ms: if planted::is("acknowledgement-before-sync") { 300 } else { sync_max_ms },
             archive: Archive::new(),
-            earlier_vote: None,
+            late_votes: Vec::new(),
             late_snapshots: Vec::new(),
+            crash_percent: 0,
             life: 0,
         };
         Self { state: Arc::new(Mutex::new(state)) }
@@ -133,9 +139,6 @@ impl SimulatedDisk {
             if let Some((count, _)) = state.syncing.take_if(|(_, due_ms)| *due_ms <= now_ms) {
                 for _ in 0..count {
                     let (write, done) = state.queue.pop_front().expect("a sync is of what is queued");
-                    if matches!(write, Write::Vote(_)) {
-                        state.earlier_vote = state.synced.vote.clone();
-                    }
                     state.synced.write(&write);
                     answered.push(done);
                 }
@@ -146,12 +149,7 @@ impl SimulatedDisk {
                 let due_ms = now_ms + state.draw.within(1..=limit_ms);
                 state.syncing = Some((state.queue.len(), due_ms));
             }
-            let (durable, late) = std::mem::take(&mut state.late_snapshots)
-                .into_iter()
-                .partition(|(due_ms, _)| *due_ms <= now_ms);
-            state.late_snapshots = late;
-            let durable: Vec<(u64, Snapshot)> = durable;
-            state.synced.snapshots.extend(durable.into_iter().map(|(_, snapshot)| snapshot));
+            state.finish_late();
         }
         for done in answered {
             done(Ok(()));
@@ -162,8 +160,11 @@ impl SimulatedDisk {
     pub fn crash(&self) {
         let mut state = self.lock();
         state.life += 1;
+        let is_truncation = |(write, _): &(Write, Done)| matches!(write, Write::Truncate(_));
+        let torn =
+            state.queue.iter().position(is_truncation).filter(|_| planted::is("truncate-leaves-a-hole"));
         let kept = {
-            let queued = state.queue.len();
+            let queued = torn.unwrap_or(state.queue.len());
             state.draw.index(queued + 1)
         };
         let queue = std::mem::take(&mut state.queue);
@@ -177,24 +178,16 @@ impl SimulatedDisk {
                 entries.truncate(torn);
                 state.synced.write(&Write::Append(entries));
             }
-            Some(Write::Truncate(kept)) if planted::is("truncate-leaves-a-hole") => {
+            Some(Write::Truncate(kept)) if torn.is_some() => {
                 state.synced.entries.remove(&kept.map_or(0, |kept| kept + 1));
             }
             _ => {}
         }
-        if planted::is("vote-not-synced") {
-            state.synced.vote = state.earlier_vote.clone();
-        }
-        if planted::is("lost-tail") {
-            let lost = state.draw.index(4);
-            for _ in 0..lost {
-                state.synced.entries.pop_last();
-            }
-        }
         if planted::is("wiped-node") && state.draw.percent(50) {
             state.synced = Image::default();
         }
-        (state.syncing, state.late_snapshots) = (None, Vec::new());
+        (state.syncing, state.crash_percent) = (None, 0);
+        (state.late_snapshots, state.late_votes) = (Vec::new(), Vec::new());
         state.seen = state.synced.clone();
         let purged = state.synced.purged.as_ref().map_or(0, |(index, _, _)| *index);
         let synced: Archive = state
@@ -209,6 +202,12 @@ impl SimulatedDisk {
         trace::note(&format!("a disk keeps {kept} of the writes under way and ends at {last:?}"));
     }
 
+    /// How likely the machine should crash now. A crash hurts most while something other than an append is under way,
+    /// and truncations are rare.
+    pub fn take_crash_percent(&self) -> u64 {
+        std::mem::take(&mut self.lock().crash_percent)
+    }
+
     /// Up to where the newest snapshot goes.
     pub fn snapshot_index(&self) -> u64 {
         self.lock().seen.snapshots.iter().map(|snapshot| snapshot.id.index).max().unwrap_or(0)
@@ -217,6 +216,19 @@ impl SimulatedDisk {
     /// The entry at `index`, also if it is purged.
     pub fn archived(&self, index: u64) -> Option<(u64, Bytes)> {
         self.lock().archive.get(&index).cloned()
+    }
+}
+
+impl State {
+    /// What planted bugs acknowledged too early becomes durable in the end.
+    fn finish_late(&mut self) {
+        let now_ms = self.now_ms;
+        for (_, snapshot) in self.late_snapshots.extract_if(.., |(due_ms, _)| *due_ms <= now_ms) {
+            self.synced.snapshots.push(snapshot);
+        }
+        for (_, vote) in self.late_votes.extract_if(.., |(due_ms, _)| *due_ms <= now_ms) {
+            self.synced.vote = Some(vote);
+        }
     }
 }
 
@@ -241,6 +253,7 @@ impl Handle {
     fn submit(&self, write: Write, done: Done) {
         let early = match &write {
             Write::Append(_) => planted::is("acknowledgement-before-sync"),
+            Write::Vote(_) => planted::is("vote-not-synced"),
             _ => false,
         };
         {
@@ -248,6 +261,7 @@ impl Handle {
             if state.life != self.life {
                 return;
             }
+            let last = state.seen.bounds().last.map_or(0, |(index, _)| index);
             state.seen.write(&write);
             match &write {
                 Write::Append(entries) => {
@@ -257,14 +271,23 @@ impl Handle {
                     state.seen.check();
                 }
                 Write::Truncate(kept) => {
+                    // Of one entry either all or nothing goes.
+                    let is_long = last > kept.map_or(0, |kept| kept + 1);
+                    state.crash_percent = if is_long { 90 } else { 20 };
                     state.archive.split_off(&kept.map_or(0, |kept| kept + 1));
                 }
-                _ => {}
+                Write::Vote(_) | Write::Purge(..) => state.crash_percent = state.crash_percent.max(5),
             }
             if !early {
                 return state.queue.push_back((write, done));
             }
-            state.queue.push_back((write, Box::new(drop)));
+            match write {
+                Write::Vote(vote) => {
+                    let due_ms = state.now_ms + LATE_MS;
+                    state.late_votes.push((due_ms, vote));
+                }
+                write => state.queue.push_back((write, Box::new(drop))),
+            }
         }
         done(Ok(()));
     }
@@ -342,7 +365,7 @@ impl SnapshotStorage for Handle {
         }
         state.seen.snapshots.push(snapshot.clone());
         if planted::is("purge-before-snapshot") {
-            let due_ms = state.now_ms + 1_000;
+            let due_ms = state.now_ms + LATE_MS;
             state.late_snapshots.push((due_ms, snapshot));
         } else {
             state.synced.snapshots.push(snapshot);

@@ -1,6 +1,6 @@
 //! The domain simulation: state, scheduler and leader over an ideal log.
 
-use slotkeeper::leader::{Leader, LeaderOptions, LeaderSeams};
+use slotkeeper::leader::{Leader, LeaderSeams};
 use slotkeeper::replica::Replica;
 use slotkeeper::scheduler::Registry;
 use slotkeeper::telemetry::Metrics;
@@ -88,7 +88,8 @@ impl Domain {
             strategies: Registry::default(),
             metrics: Metrics::new(),
         };
-        let (leader, _task) = machine.within(|| Leader::start(seams, LeaderOptions::default()));
+        let options = world.leader_options();
+        let (leader, _task) = machine.within(|| Leader::start(seams, options));
         world.servers[place] = Some(Server { machine, leader, replica, log });
     }
 

@@ -127,7 +127,7 @@ impl Booting {
     }
 
     /// Wires the leader to the engine, as the program does.
-    pub fn serve(self, consensus: Consensus) -> (Server, Running) {
+    pub fn serve(self, consensus: Consensus, options: LeaderOptions) -> (Server, Running) {
         let Self { machine, replica, .. } = self;
         let ending = Arc::new(Mutex::new(None));
         let (leader, log) = machine.within(|| {
@@ -139,7 +139,7 @@ impl Booting {
                 strategies: Registry::default(),
                 metrics: Metrics::new(),
             };
-            let (leader, _task) = Leader::start(seams, LeaderOptions::default());
+            let (leader, _task) = Leader::start(seams, options);
             consensus.set_node_id_minter(LogMinter::new(&leader));
             (leader, log)
         });

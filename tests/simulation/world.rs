@@ -3,6 +3,7 @@
 //! The two simulations differ in what is below the leader: an ideal log, or the Raft engine on simulated networks and
 //! disks. What they have in common is here.
 
+use slotkeeper::leader::LeaderOptions;
 use slotkeeper::replica::Replica;
 
 use crate::agents::Agent;
@@ -25,6 +26,7 @@ pub struct World {
     pub paused: Vec<Option<(u64, u64)>>,
     pub calls: Calls,
     pub oracle: Oracle,
+    rounds_in_flight_max: usize,
     clients: Vec<Client>,
     agents: Vec<Agent>,
 }
@@ -37,6 +39,7 @@ impl World {
             loss_percent: draw.within(0..=10),
             double_percent: draw.within(0..=20),
         };
+        let rounds_in_flight_max = draw.index(6) + 1;
         let clients = 0..draw.index(4) + 3;
         let agents = 0..draw.index(4) + 3;
         Self {
@@ -45,10 +48,16 @@ impl World {
             paused: vec![None; places],
             calls: Calls::new(draw.fork(), weather),
             oracle: Oracle::new(),
+            rounds_in_flight_max,
             clients: clients.map(|number| Client::new(number, places, draw.fork())).collect(),
             agents: agents.map(|number| Agent::new(number, places, draw.fork())).collect(),
             draw,
         }
+    }
+
+    /// What leaders are started with.
+    pub fn leader_options(&self) -> LeaderOptions {
+        LeaderOptions { rounds_in_flight_max: self.rounds_in_flight_max, ..LeaderOptions::default() }
     }
 
     /// The servers run for a millisecond, those that are not stopped.
