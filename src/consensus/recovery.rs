@@ -33,6 +33,8 @@ const FIRST_NODE: u64 = 1;
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 /// How long it may take to say which cluster it is of; it asks the other members first.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// More than a description of a cluster has.
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 /// Why nothing was recovered.
 #[derive(Debug, Error)]
