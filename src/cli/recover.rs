@@ -130,8 +130,8 @@ fn may_be_missing(recovery: &Recovery) -> Vec<String> {
     let (_, last_index) = longest.last_log;
     let mut lines = vec![
         format!(
-            "everything that was acknowledged after log index {last_index} (revision {}, about {}), if only the lost \
-             members had it: allocations, releases, jobs, requirements, settings",
+            "everything that was acknowledged after log index {last_index} (revision {}, about {} on the cluster's own clock, which \
+             may be behind), if only the lost members had it: allocations, releases, jobs, requirements, settings",
             recovery.last_revision,
             written_at(recovery.last_written_at_ms),
         ),

@@ -1,7 +1,7 @@
 //! `slotkeeper status`: the cluster at a glance; also the health check of containers.
 //!
-//! Promises: ends with 0 only if the cluster has a leader and the server that answered is ready, else with 3; never takes
-//! longer than three seconds unless asked to.
+//! Promises: ends with 0 only if the cluster has a leader and the server that answered is ready, else with 3; without a
+//! leader it shows what the answering server has applied, and says so; never takes longer than four seconds unless asked to.
 
 use std::time::Duration;
 
@@ -15,9 +15,14 @@ use super::table::{Details, Table};
 use super::watch::{self, WatchOption};
 use crate::api::cluster::{Cluster, Readiness};
 use crate::api::overview::Overview;
+use crate::client::{Client, ClientError};
 
 /// A health check must end before its supervisor loses patience.
 const TIME_LIMIT: Duration = Duration::from_secs(3);
+/// Longer than a server waits for a leader to appear, and short enough for the next server when one is frozen.
+const TRY_LIMIT: Duration = Duration::from_millis(1_300);
+/// For a look at what one server has applied.
+const STALE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Shows the cluster at a glance; ends with 0 only if it has a leader and the server that answered is ready
 #[derive(Debug, clap::Args)]
@@ -37,7 +42,8 @@ struct Shown {
 }
 
 pub(super) async fn run(status: &Status, context: &Context) -> Result<(), Failure> {
-    let client = context.client.with_deadline_at_most(TIME_LIMIT);
+    let limit = TIME_LIMIT.min(context.deadline);
+    let client = context.client.with_limits(limit, TRY_LIMIT);
     let context = Context { client, ..context.clone() };
     if status.local {
         return watch::show(&context, status.watch, local).await;
@@ -52,11 +58,38 @@ async fn local(context: Context) -> Result<(), Failure> {
 }
 
 async fn cluster(context: Context) -> Result<(), Failure> {
-    let cluster = context.client.cluster().await?;
-    let overview = context.client.overview().await?;
-    let ready = context.client.readiness().await?;
-    let shown = Shown { ready, cluster, overview };
-    context.printer.data(&shown, |shown| {
+    let shown = match look(&context.client).await {
+        Ok(shown) => shown,
+        Err(error) => return stale(&context, error).await,
+    };
+    show(&context, &shown);
+    if shown.cluster.leader_id.is_none() {
+        return Err(Failure::new(Exit::Unavailable, "the cluster has no leader"));
+    }
+    ready_or_failure(&shown.ready)
+}
+
+async fn look(client: &Client) -> Result<Shown, ClientError> {
+    let cluster = client.cluster().await?;
+    let overview = client.overview().await?;
+    let ready = client.readiness().await?;
+    Ok(Shown { ready, cluster, overview })
+}
+
+/// Shows what a server has applied, because nobody could say what is, and fails with `error` all the same.
+async fn stale(context: &Context, error: ClientError) -> Result<(), Failure> {
+    let client = context.client.with_limits(STALE_LIMIT, STALE_LIMIT).with_stale_reads();
+    if let Ok(shown) = look(&client).await {
+        context
+            .printer
+            .talk("status: there is no leader to ask; this is what one server has applied, perhaps long ago");
+        show(context, &shown);
+    }
+    Err(error.into())
+}
+
+fn show(context: &Context, shown: &Shown) {
+    context.printer.data(shown, |shown| {
         format!(
             "{}\n{}\n{}{}",
             head(&shown.cluster, &shown.ready).render(),
@@ -65,10 +98,6 @@ async fn cluster(context: Context) -> Result<(), Failure> {
             alarms(&shown.overview)
         )
     });
-    if shown.cluster.leader_id.is_none() {
-        return Err(Failure::new(Exit::Unavailable, "the cluster has no leader"));
-    }
-    ready_or_failure(&shown.ready)
 }
 
 fn ready_or_failure(ready: &Readiness) -> Result<(), Failure> {

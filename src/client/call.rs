@@ -216,6 +216,8 @@ struct Tries<'client> {
     /// Servers that failed in a row, before the first pause.
     failed_servers: usize,
     may_be_done: bool,
+    /// The last problem that a server named.
+    named: Option<Failure>,
     /// When the try that is under way began.
     began_at: Instant,
     /// A try that would have less time than this is not begun.
@@ -236,6 +238,7 @@ impl<'client> Tries<'client> {
             redirections: 0,
             failed_servers: 0,
             may_be_done: false,
+            named: None,
             began_at: now,
             time_least: TRY_TIME_LEAST,
         }
@@ -263,6 +266,9 @@ impl<'client> Tries<'client> {
             self.time_least = self.time_least.max(waited + TRY_TIME_LEAST);
         }
         let others_left = self.failed_servers < self.client.servers().count();
+        if trouble.failure.code().is_some() {
+            self.named = Some(trouble.failure.clone());
+        }
         let pause = if trouble.server_failed && others_left {
             Duration::ZERO
         } else {
@@ -272,8 +278,10 @@ impl<'client> Tries<'client> {
         if enough_time { Ok(pause) } else { Err(self.given_up(trouble.failure)) }
     }
 
+    /// A problem that a server named says more than a server that can not be reached, whichever came last.
     fn given_up(&mut self, last: Failure) -> ClientError {
         let tries = self.made;
+        let last = if last.code().is_some() { last } else { self.named.take().unwrap_or(last) };
         match self.key.take() {
             Some(key) if self.may_be_done => ClientError::OutcomeUnknown { key, tries, last },
             _ => ClientError::Unavailable { tries, last },

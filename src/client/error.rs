@@ -17,7 +17,7 @@ pub enum ClientError {
     Unavailable {
         /// How many tries were made.
         tries: u32,
-        /// What came of the last one.
+        /// The last problem that a server named, or else what came of the last try.
         #[source]
         last: Failure,
     },
@@ -28,7 +28,7 @@ pub enum ClientError {
         key: String,
         /// How many tries were made.
         tries: u32,
-        /// What came of the last one.
+        /// The last problem that a server named, or else what came of the last try.
         #[source]
         last: Failure,
     },

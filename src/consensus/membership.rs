@@ -245,10 +245,16 @@ impl Membership {
         });
     }
 
-    /// Makes another voter the leader: this one, or the one with the longest log. Gives the new leader.
+    /// Makes another voter the leader: this one, or the one with the longest log. Gives the new leader. Who leads already
+    /// goes on: the request may be a retry.
     pub(super) async fn transfer(&self, to: Option<u64>) -> Result<Member> {
         let _changing = self.changing.try_lock().map_err(|_| MembershipConflict::InProgress)?;
         self.ensure_leader()?;
+        let metrics = self.metrics();
+        let own = metrics.membership_config.membership().get_node(&metrics.id);
+        if let Some(address) = own.filter(|_| to == Some(metrics.id)) {
+            return Ok(Member::new(metrics.id, address));
+        }
         self.hand_over(to).await
     }
 

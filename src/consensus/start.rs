@@ -188,7 +188,7 @@ async fn serve(server: Arc<Server>, listener: Box<dyn super::transport::PeerList
 async fn ask_to_join(local: Arc<LocalNode>, request: RequestMembership) {
     while local.standing().is_none_or(|standing| standing.phase == JoinPhase::Joining) {
         if let Err(reason) = request().await {
-            tracing::info!(%reason, "the cluster has not taken this node in yet");
+            tracing::warn!(%reason, "the cluster has not taken this node in yet");
         }
         sleep(JOIN_EVERY).await;
     }

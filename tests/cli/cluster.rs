@@ -62,6 +62,26 @@ async fn status_ends_with_3_without_a_leader_or_when_the_server_is_not_ready() {
 }
 
 #[tokio::test]
+async fn without_a_leader_what_one_server_knows_is_shown_and_called_that() {
+    let leaderless = || {
+        ScriptedServer::start(|asked| match (asked.line().as_str(), asked.query.as_str()) {
+            ("GET /readyz", _) => Reply::Json(503, readiness(false)),
+            ("GET /v1/cluster", "consistency=stale") => Reply::ok(cluster(None)),
+            ("GET /v1/overview", "consistency=stale") => Reply::ok(overview()),
+            _ => Reply::no_leader_for(100),
+        })
+    };
+    let status = run(&leaderless().await, &["status", "--timeout", "300ms"]).await;
+    status.assert_status(3);
+    assert!(status.out.contains("leader    none") && status.out.contains(MEMBERS[2]), "{}", status.out);
+    assert!(status.err.starts_with("status: there is no leader to ask"), "{}", status.err);
+    assert!(status.err.contains("(no_leader)"), "{}", status.err);
+    let members = run(&leaderless().await, &["members", "list", "--timeout", "300ms"]).await;
+    members.assert_status(3);
+    assert!(members.out.contains(MEMBERS[2]) && members.err.contains("(no_leader)"), "{members:?}");
+}
+
+#[tokio::test]
 async fn status_local_asks_only_the_server_itself() {
     let server = one("GET /readyz", Reply::ok(readiness(true))).await;
     run(&server, &["status", "--local"]).await.assert_status(0).assert_out(&[

@@ -81,6 +81,8 @@ async fn a_hand_over_moves_leadership_at_once_and_loses_nothing() {
         // An election by timers alone takes at least the lease; this bound only tells the two apart.
         assert!(started.elapsed() < Duration::from_secs(1), "it took {:?}", started.elapsed());
         assert_eq!(new.node_id, target);
+        let again = cluster.node(cluster.leader().await).consensus.transfer_leadership(Some(target)).await;
+        assert_eq!(again, Ok(new), "a retry has the same answer");
         assert!(cluster.node(cluster.place_of(target)).consensus.received().transfers > received);
         assert_eq!(cluster.node(cluster.leader().await).id(), target);
         cluster.apply(record(2_000)).await;
