@@ -138,6 +138,17 @@ pub enum StartError {
     /// The list of initial members can not be used.
     #[error("the list of initial members can not be used: {0}")]
     InitialCluster(String),
+    /// The directory is of a member that is known elsewhere: it was copied, or its server has moved.
+    #[error(
+        "the data directory is that of node {node_id}, which its cluster knows at {known}: start it with that address. A copied \
+         directory is no new node; a member that moves is replaced (--join and --replace {node_id}, with an empty directory)"
+    )]
+    OtherAddress {
+        /// Which member.
+        node_id: u64,
+        /// Its peer address.
+        known: String,
+    },
     /// There is no data, and nothing that says how to get it.
     #[error(
         "the data directory is empty; start with --initial-cluster to found a cluster or with --join to join one"

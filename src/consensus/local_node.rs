@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::errors::StartError;
 use super::messages::{Adoption, Endpoint, HelloReply, PeerStanding, Refusal};
 use super::types::NodeAddress;
 use crate::codec::{self, Format};
@@ -40,7 +41,7 @@ pub(super) struct Standing {
     pub(super) cluster_id: Uuid,
     pub(super) node_id: u64,
     pub(super) phase: JoinPhase,
-    /// The members when the node was adopted; for a founded cluster all its first members.
+    /// The members when the node was adopted, and itself; for a founded cluster all its first members.
     pub(super) members: BTreeMap<u64, NodeAddress>,
 }
 
@@ -108,6 +109,17 @@ impl LocalNode {
         HelloReply { address: self.address.clone(), standing }
     }
 
+    /// Whether the node was started where its cluster knows it. A copy of its directory runs somewhere else.
+    pub(super) fn check_address(&self) -> Result<(), StartError> {
+        let Some(Standing { node_id, members, .. }) = self.standing() else { return Ok(()) };
+        match members.get(&node_id) {
+            Some(NodeAddress { peer_addr, .. }) if *peer_addr != self.address.peer_addr => {
+                Err(StartError::OtherAddress { node_id, known: peer_addr.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Takes an identity, or finds that it is the one the node has. Durable when this returns; blocks.
     pub(super) fn adopt(&self, adoption: &Adoption) -> Result<Result<(), Refusal>, StorageError> {
         if let Some(standing) = self.standing() {
@@ -118,12 +130,10 @@ impl LocalNode {
             return Ok(Err(Refusal::OtherInitialCluster));
         }
         let phase = if adoption.is_founding { JoinPhase::Founding } else { JoinPhase::Joining };
-        self.save(Standing {
-            cluster_id: adoption.cluster_id,
-            node_id: adoption.node_id,
-            phase,
-            members: adoption.members.clone(),
-        })?;
+        let mut members = adoption.members.clone();
+        // A node that joins is no member yet.
+        members.entry(adoption.node_id).or_insert_with(|| self.address.clone());
+        self.save(Standing { cluster_id: adoption.cluster_id, node_id: adoption.node_id, phase, members })?;
         tracing::info!(cluster = %adoption.cluster_id, node = adoption.node_id, ?phase, "this node has an identity");
         Ok(Ok(()))
     }
@@ -172,11 +182,15 @@ mod tests {
     use crate::storage::DataDirOptions;
 
     fn open(path: &std::path::Path) -> LocalNode {
+        open_at(path, "b")
+    }
+
+    fn open_at(path: &std::path::Path, peer_addr: &str) -> LocalNode {
         let mut options = DataDirOptions::new(|| Uuid::from_u128(7));
         options.free_space_floor_bytes = Some(0);
         let directory = DataDir::open(path, options).unwrap();
         let list = Some(vec!["a".to_owned(), "b".to_owned()]);
-        LocalNode::new(directory, "api".to_owned(), "b".to_owned(), list).unwrap()
+        LocalNode::new(directory, "api".to_owned(), peer_addr.to_owned(), list).unwrap()
     }
 
     fn adoption(cluster: u128, members: &[&str]) -> Adoption {
@@ -206,6 +220,21 @@ mod tests {
         node.note_member().unwrap();
         let member = PeerStanding::Member { cluster_id: Uuid::from_u128(1), node_id: 2 };
         assert_eq!(node.hello().standing, member);
+    }
+
+    #[test]
+    fn a_directory_serves_only_where_its_cluster_knows_the_node() {
+        for joins in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let node = open(directory.path());
+            node.check_address().unwrap();
+            let members: &[&str] = if joins { &["a"] } else { &["a", "b"] };
+            node.adopt(&Adoption { is_founding: !joins, ..adoption(1, members) }).unwrap().unwrap();
+            drop(node);
+            open(directory.path()).check_address().unwrap();
+            let refused = open_at(directory.path(), "c").check_address();
+            assert!(matches!(refused, Err(StartError::OtherAddress { node_id: 2, known }) if known == "b"));
+        }
     }
 
     #[test]

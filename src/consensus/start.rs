@@ -62,6 +62,7 @@ impl Consensus {
             Bootstrap::Join(_) | Bootstrap::Existing => None,
         };
         let local = LocalNode::new(options.data_dir, options.api_addr, options.peer_addr, initial_cluster)?;
+        local.check_address()?;
         let local = Arc::new(local);
         let server = Server::new(Arc::clone(&local), replica.clone());
         tasks.spawn(serve(Arc::clone(&server), options.listener, stop.clone()));

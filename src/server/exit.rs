@@ -109,6 +109,9 @@ impl From<StartError> for ServerError {
             StartError::Timing(_) | StartError::InitialCluster(_) | StartError::NothingToStart => {
                 Self::Config(ConfigError::Option { option: "--initial-cluster", problem: error.to_string() })
             }
+            StartError::OtherAddress { .. } => {
+                Self::Config(ConfigError::Option { option: "--peer-addr", problem: error.to_string() })
+            }
             StartError::ClusterExists { .. } | StartError::PeerRefuses { .. } => {
                 Self::Quarantine(error.to_string())
             }

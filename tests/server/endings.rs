@@ -82,3 +82,20 @@ fn a_data_directory_in_use_ends_with_3_and_a_signal_ends_the_first_server_with_0
     first.signal(Signal::TERM);
     assert_eq!(first.status(), Some(0));
 }
+
+#[test]
+fn a_directory_that_is_started_somewhere_else_ends_with_2_and_says_where_its_node_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data_dir, moved, own) = (folder.path().join("data"), folder.path().join("moved"), free_address());
+    let mut server = alone(&data_dir, &own);
+    crate::dev::eventually("the server has an identity", || data_dir.join("identity").exists());
+    server.signal(Signal::KILL);
+    assert_eq!(server.status(), None);
+    std::fs::rename(&data_dir, &moved).unwrap();
+    let other = free_address();
+    let arguments =
+        ["server", "--data-dir", text(&moved), "--api-addr", "127.0.0.1:0", "--peer-addr", &other];
+    let (status, errors) = failure(&[arguments.as_slice(), &["--free-space-floor", "1MiB"]].concat());
+    assert_eq!(status, 2, "{errors}");
+    assert!(errors.contains("--peer-addr") && errors.contains(&format!("knows at {own}")), "{errors}");
+}
