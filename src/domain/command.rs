@@ -295,3 +295,18 @@ pub enum Command {
     /// Settings change; what keeps its value counts as unchanged.
     ChangeSettings(SettingsPatch),
 }
+
+impl Command {
+    /// Whether it only ends things: it makes room, its entry in the log is small, and done twice it is done once. Served also
+    /// where a disk or the table of keys is full.
+    pub fn is_release(&self) -> bool {
+        matches!(
+            self,
+            Self::Release { .. }
+                | Self::DeleteJob { .. }
+                | Self::DeleteQueue { .. }
+                | Self::DeregisterTaskManager { .. }
+                | Self::LeaveTaskManager { .. }
+        )
+    }
+}

@@ -37,19 +37,9 @@ pub enum Intent {
 }
 
 impl Intent {
-    /// Whether it only ends things, so that it is served also where the disk is full: it makes room in the cluster, and
-    /// its entry in the log is small.
+    /// Whether it only ends things, so that it is served also where the disk is full.
     pub(super) fn is_release(&self) -> bool {
-        matches!(
-            self,
-            Self::Command(
-                Command::Release { .. }
-                    | Command::DeleteJob { .. }
-                    | Command::DeleteQueue { .. }
-                    | Command::DeregisterTaskManager { .. }
-                    | Command::LeaveTaskManager { .. }
-            )
-        )
+        matches!(self, Self::Command(command) if command.is_release())
     }
 }
 

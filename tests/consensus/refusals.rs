@@ -1,6 +1,7 @@
 //! Who may not speak: nodes of another cluster, in another place, or with another life of their data directory.
 
-use slotkeeper::consensus::{Bootstrap, Refusal};
+use slotkeeper::consensus::{Bootstrap, Consensus, ConsensusOptions, Refusal, StartError};
+use slotkeeper::replica::Replica;
 
 use super::cluster::{Cluster, Settings, record, session, until};
 
@@ -15,7 +16,7 @@ async fn a_node_of_another_cluster_is_refused_and_changes_nothing() {
     ours.apply(session(1)).await;
     let mut theirs = Cluster::of_three(Settings::default()).await;
     theirs.apply(session(1)).await;
-    // A node of ours goes, and a node of theirs takes its address, as after a mixed-up configuration.
+    // A node of ours goes, and a node of theirs listens at its address, as after a name has moved.
     let (leader, follower) = (ours.leader().await, ours.follower().await);
     let term = ours.node(leader).consensus.status().term;
     ours.kill(follower);
@@ -24,9 +25,8 @@ async fn a_node_of_another_cluster_is_refused_and_changes_nothing() {
     let place = &theirs.places[intruder];
     let mut options =
         place.options(ours.places[follower].listen().await, Bootstrap::Existing, &theirs.settings).await;
-    options.peer_addr = ours.places[follower].peer_addr.clone();
-    let replica = slotkeeper::replica::Replica::new();
-    let misplaced = slotkeeper::consensus::Consensus::start(options, replica.clone()).await.unwrap();
+    options.peer_addr = place.peer_addr.clone();
+    let misplaced = Consensus::start(options, Replica::new()).await.unwrap();
     until("the intruder has refused our leader", async || {
         misplaced.refusals_given().iter().any(|(_, refusal)| *refusal == Refusal::WrongCluster).then_some(())
     })
@@ -46,13 +46,17 @@ async fn a_copy_of_another_members_directory_is_refused_at_this_address() {
     let other = (0..3).find(|place| *place != leader && *place != follower).unwrap();
     cluster.kill(follower);
     cluster.kill(other);
-    // The directory of one follower is started at the address of the other.
+    // The directory of one follower is started at the address of the other: as that, and as itself.
     let place = &cluster.places[other];
-    let mut options =
-        place.options(cluster.places[follower].listen().await, Bootstrap::Existing, &cluster.settings).await;
-    options.peer_addr = cluster.places[follower].peer_addr.clone();
-    let replica = slotkeeper::replica::Replica::new();
-    let misplaced = slotkeeper::consensus::Consensus::start(options, replica).await.unwrap();
+    let options = async |peer_addr: &str| {
+        let listener = cluster.places[follower].listen().await;
+        let options = place.options(listener, Bootstrap::Existing, &cluster.settings).await;
+        ConsensusOptions { peer_addr: peer_addr.to_owned(), ..options }
+    };
+    let as_another = options(&cluster.places[follower].peer_addr).await;
+    let refused = Consensus::start(as_another, Replica::new()).await;
+    assert!(matches!(refused, Err(StartError::OtherAddress { .. })));
+    let misplaced = Consensus::start(options(&place.peer_addr).await, Replica::new()).await.unwrap();
     until("the wrong node is noticed", async || {
         misplaced.refusals_given().iter().any(|(_, refusal)| *refusal == Refusal::WrongNode).then_some(())
     })

@@ -131,6 +131,27 @@ fn a_table_full_of_young_keys_refuses_new_ones_until_they_age() {
 }
 
 #[test]
+fn a_full_table_stops_nobody_from_giving_back() {
+    let mut ledger = Ledger::new();
+    ledger.static_task_manager("tm", 4);
+    ledger.job("job");
+    let held = ledger.allocate("job", &["tm", "tm"]);
+    ledger.patch(SettingsPatch { idempotency_keys_max: Some(1_000), ..Default::default() });
+    for number in 0..1_000 {
+        ledger.run(Some(request_key(&format!("key-{number}"), 1)), put_job("job", "default"));
+    }
+    let back = || release("job", &held);
+    let released = ledger.run(Some(request_key("back", 1)), back());
+    assert!(matches!(&*released.result, Ok(Reply::Released { released, .. }) if released.len() == 2));
+    assert_eq!(ledger.find_job("job").allocations.len(), 0);
+    let again = ledger.run(Some(request_key("back", 1)), back());
+    assert!(again.result.is_ok() && !again.replayed, "it is not remembered, and done once all the same");
+    assert_eq!(ledger.state.idempotency().len(), 1_000);
+    let deleted = ledger.run(Some(request_key("end", 1)), Command::DeleteJob { id: job("job") });
+    assert!(deleted.result.is_ok());
+}
+
+#[test]
 fn long_answers_count_for_several_keys() {
     let mut ledger = Ledger::new();
     ledger.static_task_manager("tm", 1_000);

@@ -140,11 +140,12 @@ impl State {
             return outcome;
         }
         self.idempotency.forget(self.now, &self.settings, round.keeping, FORGOTTEN_PER_KEY_MAX);
-        if self.idempotency.is_full(&self.settings) {
+        let is_full = self.idempotency.is_full(&self.settings);
+        if is_full && !keyed.command.is_release() {
             return first(Err(Rejection::IdempotencyTableFull));
         }
         let outcome = first(self.execute(round, &keyed.command));
-        if !matches!(&*outcome.result, Err(Rejection::StaleDecision(_))) {
+        if !is_full && !matches!(&*outcome.result, Err(Rejection::StaleDecision(_))) {
             let result = outcome.result.clone();
             self.idempotency.remember(Remembered {
                 request: request.clone(),
