@@ -85,9 +85,13 @@ async fn serve(config: ServerConfig, seams: NodeSeams) -> Result<(), ServerError
         }
     };
     tokio::select! {
-        error = node.failed() => return Err(error),
+        error = node.failed() => {
+            panic_hook::process_ends();
+            return Err(error);
+        }
         signal = signals.next() => tracing::info!(signal, "asked to stop"),
     }
+    panic_hook::process_ends();
     tokio::select! {
         () = node.stop() => Ok(()),
         signal = signals.next() => {
