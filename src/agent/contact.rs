@@ -173,7 +173,7 @@ impl Contact {
                     Ok(_) => Message::Reported { epoch: registration.epoch, report: report.clone() },
                     Err(error) if disowns(&error) => Message::Disowned { epoch: registration.epoch },
                     Err(error) => {
-                        warn!(%error, cause = cause_of(&error), "a report is not taken");
+                        warn!(%error, cause = error.cause(), "a report is not taken");
                         self.rest(PAUSE * 4).await;
                         continue;
                     }
@@ -238,11 +238,6 @@ pub(super) fn disowns(error: &ClientError) -> bool {
     matches!(error.code(), Some(ProblemCode::UnknownTaskManager | ProblemCode::StaleEpoch))
 }
 
-/// What stands behind an error, for the log.
-fn cause_of(error: &ClientError) -> String {
-    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
-}
-
 /// Logs the first failure of a row and its end, not every repetition.
 #[derive(Default)]
 struct Outage {
@@ -251,7 +246,7 @@ struct Outage {
 
 impl Outage {
     fn goes_on(&mut self, what: &str, error: &ClientError) {
-        let cause = cause_of(error);
+        let cause = error.cause();
         if self.lasts {
             debug!(%error, cause, "{what}");
         } else {

@@ -81,6 +81,16 @@ impl Context {
     }
 }
 
+/// How long a look at what one server knows may take.
+pub(super) const STALE_LIMIT: Duration = Duration::from_secs(1);
+
+impl Context {
+    /// A client for what one server knows, where nobody can be asked what is.
+    pub(super) fn stale_client(&self) -> Client {
+        self.client.with_limits(STALE_LIMIT, STALE_LIMIT).with_stale_reads()
+    }
+}
+
 /// A client of these servers.
 ///
 /// # Errors

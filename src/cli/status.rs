@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::context::Context;
+use super::context::{Context, STALE_LIMIT};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::members::list::members_table;
@@ -21,8 +21,6 @@ use crate::client::{Client, ClientError};
 const TIME_LIMIT: Duration = Duration::from_secs(3);
 /// Longer than a server waits for a leader to appear, and short enough for the next server when one is frozen.
 const TRY_LIMIT: Duration = Duration::from_millis(1_300);
-/// For a look at what one server has applied.
-const STALE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Shows the cluster at a glance; ends with 0 only if it has a leader and the server that answered is ready
 #[derive(Debug, clap::Args)]
@@ -78,8 +76,7 @@ async fn look(client: &Client) -> Result<Shown, ClientError> {
 
 /// Shows what a server has applied, because nobody could say what is, and fails with `error` all the same.
 async fn stale(context: &Context, error: ClientError) -> Result<(), Failure> {
-    let client = context.client.with_limits(STALE_LIMIT, STALE_LIMIT).with_stale_reads();
-    if let Ok(shown) = look(&client).await {
+    if let Ok(Ok(shown)) = tokio::time::timeout(STALE_LIMIT, look(&context.stale_client())).await {
         context
             .printer
             .talk("status: there is no leader to ask; this is what one server has applied, perhaps long ago");

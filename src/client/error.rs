@@ -103,6 +103,13 @@ pub enum Failure {
     },
 }
 
+impl ClientError {
+    /// What stands behind it, in one line for a log; empty if it says all itself.
+    pub fn cause(&self) -> String {
+        std::error::Error::source(self).map(ToString::to_string).unwrap_or_default()
+    }
+}
+
 impl Failure {
     /// The code of the problem that the server named, if it named one.
     pub fn code(&self) -> Option<ProblemCode> {

@@ -3,14 +3,11 @@
 //! What it promises: of the directories that are left, the one with the longest log is taken, its entries that were
 //! perhaps never acknowledged included; the new directory appears whole or not at all, under a new cluster id and with
 //! one voter; the directories that are left keep all that they hold. What it must not do: run while a quorum is left, unless it
-//! is told to; or say what is missing as if it knew. Tested in `tests/failover/recovery.rs`.
+//! is told to; or say what is missing as if it knew. Tested in `tests/drills`.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -28,13 +25,6 @@ use crate::storage::{DataDir, DataDirOptions, LogOptions, LogStore, SnapshotStor
 
 /// The only member of the new cluster.
 const FIRST_NODE: u64 = 1;
-
-/// How long a former member may take to take a connection, if it runs.
-const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// How long it may take to say which cluster it is of; it asks the other members first.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// More than a description of a cluster has.
-const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 /// Why nothing was recovered.
 #[derive(Debug, Error)]
@@ -109,8 +99,6 @@ pub struct RecoveryPlan {
     pub peer_addr: String,
     /// Go on although a quorum is left.
     pub although_quorum: bool,
-    /// Go on although a former member seems to run.
-    pub although_running: bool,
 }
 
 /// A directory that is left, as it was found.
@@ -165,11 +153,18 @@ struct Outcome {
 /// 64 random bits at each call.
 pub type FreshBits = Arc<dyn Fn() -> u64 + Send + Sync>;
 
+/// Whether a member of the cluster can be reached at this API address.
+pub type StillRuns<'a> = &'a dyn Fn(&str, Uuid) -> bool;
+
 /// Makes the directory of a new cluster out of what is left. Blocks.
 ///
 /// # Errors
 /// [`RecoveryError`]; the new directory does not exist then.
-pub fn recover(plan: &RecoveryPlan, fresh: &FreshBits) -> Result<Recovery, RecoveryError> {
+pub fn recover(
+    plan: &RecoveryPlan,
+    fresh: &FreshBits,
+    still_runs: StillRuns<'_>,
+) -> Result<Recovery, RecoveryError> {
     if plan.into.exists() {
         return Err(RecoveryError::Taken(plan.into.clone()));
     }
@@ -184,7 +179,7 @@ pub fn recover(plan: &RecoveryPlan, fresh: &FreshBits) -> Result<Recovery, Recov
     let outcome = replay(longest)?;
     let voters = voters_of(&outcome.membership);
     check_quorum(plan, &opened, &voters)?;
-    check_silence(plan, &voters, first)?;
+    check_silence(&voters, first, still_runs)?;
     let survivors: Vec<Survivor> = opened.iter().map(|opened| opened.survivor.clone()).collect();
     let former = {
         let state = outcome.replica.read();
@@ -299,37 +294,15 @@ fn check_quorum(
 
 /// Refuses while a former member can be reached: on the other side of a partition a majority may live on.
 fn check_silence(
-    plan: &RecoveryPlan,
     voters: &BTreeMap<u64, String>,
     cluster_id: Uuid,
+    still_runs: StillRuns<'_>,
 ) -> Result<(), RecoveryError> {
-    let running =
-        voters.iter().find(|(_, api_addr)| !plan.although_running && still_runs(api_addr, cluster_id));
-    match running {
+    match voters.iter().find(|(_, api_addr)| still_runs(api_addr, cluster_id)) {
         Some((node_id, api_addr)) => {
             Err(RecoveryError::StillRuns { node_id: *node_id, api_addr: api_addr.clone() })
         }
         None => Ok(()),
-    }
-}
-
-/// Whether a member of the cluster listens at the address: it says so, or it takes a connection and says nothing, as a
-/// process that is stopped does. Somebody else who has the address now answers something else.
-fn still_runs(api_addr: &str, cluster_id: Uuid) -> bool {
-    let mut addresses = api_addr.to_socket_addrs().into_iter().flatten();
-    let connected = addresses.find_map(|address| TcpStream::connect_timeout(&address, CONNECT_WITHIN).ok());
-    let Some(mut stream) = connected else { return false };
-    let request = format!(
-        "GET /v1/cluster?consistency=stale HTTP/1.1\r\nhost: {api_addr}\r\nconnection: close\r\n\r\n"
-    );
-    let mut answer = Vec::new();
-    let asked = stream
-        .set_read_timeout(Some(ANSWER_WITHIN))
-        .and_then(|()| stream.write_all(request.as_bytes()))
-        .and_then(|()| stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer));
-    match asked {
-        Ok(_) => String::from_utf8_lossy(&answer).contains(&cluster_id.to_string()),
-        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
     }
 }
 

@@ -11,7 +11,7 @@ use super::config::ConfigError;
 use super::exit::ServerError;
 use super::node::NodeSeams;
 use crate::api::cluster::AddMember;
-use crate::client::{Client, ClientError, ClientOptions, Seams};
+use crate::client::{Client, ClientOptions, Seams};
 use crate::consensus::RequestMembership;
 
 /// The request to the cluster at `server` to take in the node at these addresses, API first.
@@ -30,14 +30,9 @@ pub(super) fn request(
     let member = AddMember { api_addr: api_addr.to_owned(), peer_addr: peer_addr.to_owned() };
     Ok(Arc::new(move || {
         let (client, member) = (client.clone(), member.clone());
-        async move { client.add_member(&member).await.map(drop).map_err(|error| with_cause(&error)) }.boxed()
+        async move {
+            client.add_member(&member).await.map(drop).map_err(|error| format!("{error}: {}", error.cause()))
+        }
+        .boxed()
     }))
-}
-
-/// The error and what caused it, in one line.
-fn with_cause(error: &ClientError) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }

@@ -9,6 +9,7 @@ mod consensus_view;
 pub mod dev;
 mod dev_ports;
 pub mod exit;
+mod former_member;
 mod joining;
 pub mod node;
 pub mod open_files;

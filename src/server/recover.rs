@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use super::config::ConfigError;
+use super::former_member;
 use super::run::system_seams;
 use super::values::host_and_port;
 use crate::consensus::{self, RecoveryPlan};
@@ -54,7 +55,9 @@ pub fn run(options: &RecoverOptions) -> Result<Result<Recovery, RecoveryError>, 
         api_addr: checked("--api-addr", &options.api_addr)?,
         peer_addr: checked("--peer-addr", &options.peer_addr)?,
         although_quorum: options.although_quorum,
-        although_running: options.although_running,
     };
-    Ok(consensus::recover(&plan, &system_seams().random))
+    let still_runs = |api_addr: &str, cluster_id| {
+        !options.although_running && former_member::still_runs(api_addr, cluster_id)
+    };
+    Ok(consensus::recover(&plan, &system_seams().random, &still_runs))
 }

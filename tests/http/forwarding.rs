@@ -73,6 +73,18 @@ async fn a_leader_that_is_not_heard_is_named_to_nobody() {
     assert_eq!(readiness["reasons"], json!(["this node does not hear the leader"]));
 }
 
+/// Found by a storm: one answer named the leader of one term with the number of another.
+#[tokio::test]
+async fn leader_and_term_belong_together_also_while_the_leader_changes() {
+    let cluster = Cluster::start(3, HttpOptions::default()).await;
+    let late = cluster.api(2);
+    cluster.shared.elect(Some(1));
+    let former = LeaderAddress { node_id: 1, api_addr: "127.0.0.1:1".to_owned() };
+    cluster.shared.mislead(2, Some(former));
+    let seen = late.get("/v1/cluster?consistency=stale").await.expect(200).json();
+    assert_eq!((&seen["leader_id"], &seen["members"][1]["state"]), (&json!(2), &json!("leader")), "{seen}");
+}
+
 #[tokio::test]
 async fn without_a_leader_requests_are_refused_after_a_bounded_wait() {
     let cluster = Cluster::start(2, impatient()).await;

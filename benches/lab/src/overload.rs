@@ -17,7 +17,7 @@ type Failed = Box<dyn Error>;
 const CAPACITY_CLIENTS: u32 = 256;
 /// A fleet that no step fills, because half of the requests give back.
 const FLEET: [&str; 4] = ["--task-managers", "200", "--task-manager-slots", "512"];
-/// The default of 15 s is the lab's patience with a request, too.
+/// How long one request may take.
 const TIMEOUT: &str = "15s";
 
 const GOODPUT_OF_CAPACITY_MIN: f64 = 0.7;

@@ -99,9 +99,8 @@ impl Report {
             .latencies_us
             .iter()
             .map(|(operation, latencies)| {
-                let mut report = operation_report(*operation, latencies, options, seconds);
-                report.service_ms = tally.service_us.get(operation).map(latency);
-                report
+                let service_us = tally.service_us.get(operation);
+                operation_report(*operation, (latencies, service_us), options, seconds)
             })
             .collect();
         #[allow(clippy::cast_precision_loss)]
@@ -216,7 +215,7 @@ fn configuration(options: &BenchOptions, servers: String) -> Configuration {
 
 fn operation_report(
     operation: Operation,
-    latencies_us: &Histogram<u64>,
+    (latencies_us, service_us): (&Histogram<u64>, Option<&Histogram<u64>>),
     options: &BenchOptions,
     seconds: f64,
 ) -> OperationReport {
@@ -230,7 +229,7 @@ fn operation_report(
         per_second: rounded(per_second),
         slots_per_second: moves_slots.then(|| rounded(per_second * f64::from(options.slots))),
         latency_ms: latency(latencies_us),
-        service_ms: None,
+        service_ms: service_us.map(latency),
     }
 }
 

@@ -1,15 +1,10 @@
 //! `slotkeeper members list`; also how members look.
 
-use std::time::Duration;
-
 use crate::api::cluster::{Cluster, MemberRole, MemberState};
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::table::Table;
 use crate::cli::watch::{self, WatchOption};
-
-/// For a look at what one server knows.
-const STALE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Lists the members, who leads, and how far each is
 #[derive(Debug, clap::Args)]
@@ -24,8 +19,7 @@ pub(super) async fn run(list: &List, context: &Context) -> Result<(), Failure> {
         let (cluster, ended) = match asked {
             Ok(cluster) => (cluster, Ok(())),
             Err(error) => {
-                let stale = context.client.with_limits(STALE_LIMIT, STALE_LIMIT).with_stale_reads();
-                let Ok(cluster) = stale.cluster().await else { return Err(error.into()) };
+                let Ok(cluster) = context.stale_client().cluster().await else { return Err(error.into()) };
                 context.printer.talk("members: there is no leader to ask; this is what one server knows");
                 (cluster, Err(error.into()))
             }
