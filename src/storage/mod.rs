@@ -26,17 +26,24 @@ mod recovery;
 mod snapshot;
 mod snapshot_file;
 mod space;
+mod statistics;
 mod stores;
 mod tip;
 mod watchdog;
 mod writer;
 
+/// What threads meet with. `tests/concurrency` includes the queue with a scheduler of its own in this place.
+mod sync {
+    pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
+}
+
 pub use directory::{DataDir, DataDirOptions};
 pub use disk::{Disk, RealDisk};
 pub use error::{Damage, Quarantine, StorageError};
 pub use identity::Identity;
-pub use log::{Done, LogBounds, LogEntry, LogOptions, LogStatistics, LogStore};
+pub use log::{Done, LogBounds, LogEntry, LogOptions, LogStore};
 pub use record::RECORD_CAP_BYTES;
 pub use snapshot::{IncomingSnapshot, SavedSnapshot, Snapshot, SnapshotId, SnapshotStore};
 pub use space::{Space, SpaceState};
+pub use statistics::LogStatistics;
 pub use stores::{DiskStores, LogStorage, OpenStores, SnapshotStorage, Stores};

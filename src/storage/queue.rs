@@ -3,16 +3,17 @@
 //! A request changes the mirror and enters the queue under one lock, so the order of the queue is the order in which
 //! the mirror changed. Once a fatal error is latched, nothing is acknowledged any more: requests in the queue and
 //! under way are answered with the error, and so is everything that comes later. Callbacks run outside the lock.
-//! Tested in `tests/storage/durability.rs`.
+//! Tested in `tests/storage/durability.rs`, and with thousands of interleavings in `tests/concurrency`.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::mirror::Mirror;
+use super::sync::{Condvar, Mutex, MutexGuard};
 use super::{Done, LogEntry, LogStatistics, StorageError};
 
 /// A request for the writer.
