@@ -3,7 +3,8 @@
 //! What it promises: a client that tries the other servers without pause allocates and releases from the signal on, until
 //! it was served after the leader's process had ended; the figure is the longest time in which nothing was acknowledged. So an
 //! old leader that still serves while it hands over counts neither as the next one nor as an outage. The cluster is under
-//! load meanwhile. Figures are printed with their sample count; nothing is asserted.
+//! load meanwhile. Figures are printed with their sample count; only bars
+//! that were asked for are asserted.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -89,6 +89,12 @@ enum Verb {
         /// Clients that allocate and release meanwhile.
         #[arg(long, default_value_t = 8)]
         clients: usize,
+        /// A longer median is a violation.
+        #[arg(long, value_parser = humantime::parse_duration)]
+        median_within: Option<Duration>,
+        /// A longer maximum is a violation.
+        #[arg(long, value_parser = humantime::parse_duration)]
+        all_within: Option<Duration>,
     },
 }
 
@@ -122,6 +128,9 @@ struct StormArguments {
     /// No faults at all.
     #[arg(long, conflicts_with = "faults")]
     calm: bool,
+    /// How soon a write must be acknowledged after a fault began, where a majority is left, and after it ended.
+    #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
+    service_within: Duration,
     /// Asks for reads that may be stale, to see that the check finds them.
     #[arg(long)]
     stale_reads: bool,
@@ -176,14 +185,14 @@ async fn main() -> ExitCode {
         })),
         Verb::Storm(arguments) => finish(run_storm(arguments).await),
         Verb::Linearizability { history } => finish(check_history(&history)),
-        Verb::FailoverTime { binary, runs, signal, clients } => {
+        Verb::FailoverTime { binary, runs, signal, clients, median_within, all_within } => {
             let signal = if matches!(signal, Ending::Kill) { Signal::KILL } else { Signal::TERM };
             finish(failover_time::run(&binary, runs, signal, clients).await.map(|gaps| {
                 let median = gaps.get(gaps.len() / 2).copied().unwrap_or_default();
                 let least = gaps.first().copied().unwrap_or_default();
                 let most = gaps.last().copied().unwrap_or_default();
                 println!("{} runs: minimum {least:.1?}, median {median:.1?}, maximum {most:.1?}", gaps.len());
-                true
+                median_within.is_none_or(|bar| median <= bar) && all_within.is_none_or(|bar| most <= bar)
             }))
         }
     }
@@ -207,6 +216,7 @@ async fn run_storm(arguments: StormArguments) -> Result<bool, String> {
         parts: arguments.parts,
         duration: arguments.duration,
         faults,
+        service_within: arguments.service_within,
         stale_reads: arguments.stale_reads,
         seed: arguments.seed,
         folder: arguments.folder,

@@ -71,6 +71,11 @@ impl FaultKind {
     pub fn fits(self, servers: usize) -> bool {
         !matches!(self, Self::Ring | Self::CutMinority) || servers >= 5
     }
+
+    /// Whether more than half of the servers run and all hear each other while it lasts.
+    pub fn leaves_a_majority(self) -> bool {
+        !matches!(self, Self::KillAll | Self::Ring | Self::Loss)
+    }
 }
 
 /// Where faults happen.
@@ -310,9 +315,22 @@ impl Scene {
             .await?;
         self.member(&mut caller, new, "voter").await?;
         let old_id = self.member(&mut caller, old, "voter").await?;
-        self.must(&mut caller, "DELETE", &format!("/v1/cluster/members/{old_id}"), &Value::Null).await?;
+        self.remove(&mut caller, old_id).await?;
         self.cluster.kill(old);
         Ok(format!("replaced {old} (node {old_id}) by {new} (node {new_id})"))
+    }
+
+    async fn remove(&self, caller: &mut Caller, node_id: u64) -> Result<(), String> {
+        let path = format!("/v1/cluster/members/{node_id}");
+        let answer = caller.unkeyed("DELETE", &path, &Value::Null, SETTLE).await;
+        let answer = answer.ok_or_else(|| format!("no answer to DELETE {path}"))?;
+        // A try whose answer was lost, as by the removed server itself, has done it.
+        let is_done_before = answer.tries > 1 && answer.code() == "unknown_member";
+        if answer.is_done() || is_done_before {
+            Ok(())
+        } else {
+            Err(format!("DELETE {path}: {}", answer.body))
+        }
     }
 
     async fn must(

@@ -48,6 +48,12 @@ impl Leaders {
         self.by_term.lock().expect("no looker panics while it holds the terms").len().saturating_sub(1)
     }
 
+    /// The newest term with a leader that was seen.
+    pub fn newest_term(&self) -> u64 {
+        let by_term = self.by_term.lock().expect("no looker panics while it holds the terms");
+        by_term.last_key_value().map_or(0, |(term, _)| *term)
+    }
+
     /// Terms with two leaders.
     pub fn conflicts(&self) -> Vec<String> {
         self.conflicts.lock().expect("no looker panics while it holds the list").clone()

@@ -10,6 +10,7 @@ mod leaders;
 mod network;
 mod parts;
 mod run;
+mod service;
 
 pub use faults::FaultKind;
 pub use run::{Plan, run};

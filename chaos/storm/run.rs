@@ -1,11 +1,11 @@
 //! One storm from beginning to end.
 //!
 //! What it promises: faults are a shuffled deck, so that every kind that was asked for comes before one comes twice; the
-//! run lasts until its time is over and the deck was dealt once; at the end everything is healed, everything is read, and
-//! the replicas are compared. What it must not do: take a run that shows too little for a pass.
+//! run lasts until its time is over and the deck was dealt once; then comes a calm; at the end everything is healed,
+//! everything is read, and the replicas are compared. What it must not do: take a run that shows too little for a pass.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use super::faults::{FaultKind, Scene};
 use super::leaders::Leaders;
 use super::network::Network;
 use super::parts;
+use super::service::{Dealt, Service};
 use crate::cluster::{Cluster, Ground, SETTLE};
 use crate::history::Recorder;
 use crate::http::Caller;
@@ -29,8 +30,11 @@ use crate::verdict::{self, Verdict};
 /// Leader changes without which a storm with faults shows too little.
 const LEADER_CHANGES_MIN: usize = 2;
 /// Completed operations without which it does.
-const COMPLETED_MIN: usize = 500;
-const COMPLETED_IN_FAULT_MIN: usize = 50;
+const COMPLETED_MIN: usize = 2_000;
+const COMPLETED_IN_FAULT_MIN: usize = 300;
+/// How long nothing happens after the last fault, and how many terms may begin meanwhile.
+const CALM: Duration = Duration::from_secs(10);
+const TERMS_IN_CALM_MAX: u64 = 3;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -51,6 +55,8 @@ pub struct Plan {
     pub duration: Duration,
     /// Which faults; each comes at least once.
     pub faults: Vec<FaultKind>,
+    /// How soon a write must be acknowledged after a fault began, where a majority is left, and after it ended.
+    pub service_within: Duration,
     /// Asks for reads that may be stale, to see that the check finds them.
     pub stale_reads: bool,
     /// Seed of faults and clients.
@@ -91,6 +97,10 @@ pub async fn run(plan: Plan) -> std::result::Result<Result, String> {
     let random = StdRng::seed_from_u64(plan.seed);
     let mut scene = Scene { cluster, network, random, spares: plan.spares };
     let dealt = deal(&plan, &mut scene, &shared).await?;
+    let term = leaders.newest_term();
+    // A quiet time is what is looked at here, not a wait for anything.
+    tokio::time::sleep(CALM).await;
+    let terms_in_calm = leaders.newest_term() - term;
     shared.stop.store(true, Ordering::SeqCst);
     for client in clients {
         client.await.map_err(|error| format!("a client ended badly: {error}"))?;
@@ -107,6 +117,9 @@ pub async fn run(plan: Plan) -> std::result::Result<Result, String> {
     compare_replicas(&scene.cluster, &mut result).await?;
     result.violations.extend(panics(&scene.cluster));
     result.violations.extend(leaders.conflicts());
+    if terms_in_calm > TERMS_IN_CALM_MAX {
+        result.violations.push(format!("{terms_in_calm} terms began in {CALM:?} without a fault"));
+    }
     result.violations.append(&mut shared.violations.lock().expect("the clients have ended"));
     shared.history.flush().map_err(|error| error.to_string())?;
     judge(&plan, &dealt, &leaders, &mut result)?;
@@ -129,14 +142,12 @@ fn shared(plan: &Plan, servers: Vec<String>) -> std::result::Result<Shared, Stri
     })
 }
 
-type Dealt = BTreeMap<FaultKind, usize>;
-
 /// Deals faults until the time is over and each kind has come.
-async fn deal(plan: &Plan, scene: &mut Scene, shared: &Shared) -> std::result::Result<Dealt, String> {
+async fn deal(plan: &Plan, scene: &mut Scene, shared: &Shared) -> std::result::Result<Vec<Dealt>, String> {
     let until = Instant::now() + plan.duration;
-    let mut dealt = Dealt::new();
+    let mut dealt: Vec<Dealt> = Vec::new();
     let mut deck = Vec::new();
-    while Instant::now() < until || dealt.len() < plan.faults.len() {
+    while Instant::now() < until || !plan.faults.iter().all(|kind| has_come(*kind, &dealt)) {
         let pause = scene.random.random_range(300..1_500);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         if deck.is_empty() {
@@ -147,11 +158,13 @@ async fn deal(plan: &Plan, scene: &mut Scene, shared: &Shared) -> std::result::R
         if kind == FaultKind::Replace && scene.spares == 0 {
             continue;
         }
+        let began_ns = shared.history.now_ns();
         shared.in_fault.store(true, Ordering::SeqCst);
         let evidence = scene.happen(kind).await.map_err(|why| format!("{kind:?}: {why}"))?;
         shared.in_fault.store(false, Ordering::SeqCst);
-        tracing::info!(at_ms = shared.history.now_ns() / 1_000_000, "{kind:?}: {evidence}");
-        *dealt.entry(kind).or_default() += 1;
+        let ended_ns = shared.history.now_ns();
+        tracing::info!(at_ms = ended_ns / 1_000_000, "{kind:?}: {evidence}");
+        dealt.push(Dealt { kind, began_ns, ended_ns });
         scene.cluster.wait_until_ready(SETTLE).await;
         for number in scene.cluster.running() {
             if scene.cluster.has_ended(number) {
@@ -160,6 +173,10 @@ async fn deal(plan: &Plan, scene: &mut Scene, shared: &Shared) -> std::result::R
         }
     }
     Ok(dealt)
+}
+
+fn has_come(kind: FaultKind, dealt: &[Dealt]) -> bool {
+    dealt.iter().any(|fault| fault.kind == kind)
 }
 
 async fn compare_replicas(cluster: &Cluster, result: &mut Result) -> std::result::Result<(), String> {
@@ -182,11 +199,15 @@ fn panics(cluster: &Cluster) -> Vec<String> {
 /// Checks the history, and whether the run shows enough.
 fn judge(
     plan: &Plan,
-    dealt: &Dealt,
+    dealt: &[Dealt],
     leaders: &Leaders,
     result: &mut Result,
 ) -> std::result::Result<(), String> {
-    let mut report = load_and_check(&plan.folder.join("history.jsonl"))?;
+    let (setting, operations) = operation::load(&plan.folder.join("history.jsonl"))?;
+    let service = Service::of(dealt, &operations);
+    let bar_ms = u64::try_from(plan.service_within.as_millis()).unwrap_or(u64::MAX);
+    result.violations.extend(service.longer_than(bar_ms));
+    let mut report = check(&setting, operations);
     result.violations.append(&mut report.violations);
     let counts = &report.counts;
     let shortfalls = &mut result.shortfalls;
@@ -204,15 +225,24 @@ fn judge(
             shortfalls.push(format!("fewer than {LEADER_CHANGES_MIN} leader changes were seen"));
         }
     }
-    for kind in plan.faults.iter().filter(|kind| !dealt.contains_key(kind)) {
+    for kind in plan.faults.iter().filter(|kind| !has_come(**kind, dealt)) {
         shortfalls.push(format!("the fault {kind:?} did not come"));
     }
-    let faults: Vec<String> = dealt.iter().map(|(kind, times)| format!("{kind:?} {times}")).collect();
-    result.summary = format!("{counts}; {} leader changes; faults: {}", leaders.changes(), faults.join(", "));
+    result.summary = format!(
+        "{counts}; {} leader changes; {}; faults: {}",
+        leaders.changes(),
+        service.summary(),
+        times(dealt)
+    );
     Ok(())
 }
 
-fn load_and_check(path: &Path) -> std::result::Result<crate::linear::check::Report, String> {
-    let (setting, operations) = operation::load(path)?;
-    Ok(check(&setting, operations))
+/// How often each kind came.
+fn times(dealt: &[Dealt]) -> String {
+    let mut times = BTreeMap::<FaultKind, usize>::new();
+    for fault in dealt {
+        *times.entry(fault.kind).or_default() += 1;
+    }
+    let faults: Vec<String> = times.iter().map(|(kind, times)| format!("{kind:?} {times}")).collect();
+    faults.join(", ")
 }
