@@ -110,7 +110,7 @@ pub enum Reply {
         /// Whether it is new.
         created: bool,
         /// The job.
-        job: JobSummary,
+        job: Box<JobSummary>,
     },
     /// Slots are granted.
     Allocated {
@@ -145,10 +145,10 @@ pub enum Reply {
         /// Whether it is new.
         created: bool,
         /// The queue.
-        queue: Queue,
+        queue: Box<Queue>,
     },
     /// Settings are changed.
-    SettingsPatched(Settings),
+    SettingsPatched(Box<Settings>),
     /// What was due has ended.
     Expired {
         /// How many things.
@@ -159,11 +159,14 @@ pub enum Reply {
     /// Settings are changed, or were so already.
     SettingsChanged {
         /// What holds.
-        settings: Settings,
+        settings: Box<Settings>,
         /// When each was changed last.
-        changes: SettingChanges,
+        changes: Box<SettingChanges>,
     },
 }
+
+// Answers are remembered by the hundred thousand, and nearly all of them are small.
+const _: () = assert!(size_of::<Result<Reply, Rejection>>() <= 64, "what is large in an answer is boxed");
 
 /// Why one TaskManager does not serve a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

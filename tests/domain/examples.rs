@@ -355,16 +355,16 @@ fn replies() -> Vec<Reply> {
             allocations: vec![grant()],
         },
         Reply::Confirmed { active: 1, failed: 2, unknown: 3 },
-        Reply::JobPut { created: false, job: summary() },
+        Reply::JobPut { created: false, job: Box::new(summary()) },
         Reply::Allocated { allocations: vec![grant()], missing: 1, reasons: reasons() },
         Reply::Released { released: vec![allocation(1)], unknown: vec![allocation(2)] },
         Reply::RequirementsPut { version: RequirementVersion(5), requirements: vec![status] },
         Reply::Fulfilled { allocations: vec![allocation(1)] },
-        Reply::QueuePut { created: true, queue },
-        Reply::SettingsPatched(Settings::default()),
+        Reply::QueuePut { created: true, queue: Box::new(queue) },
+        Reply::SettingsPatched(Box::default()),
         Reply::Expired { count: 9 },
         Reply::NodeId(4),
-        Reply::SettingsChanged { settings: Settings::default(), changes: setting_changes() },
+        Reply::SettingsChanged { settings: Box::default(), changes: Box::new(setting_changes()) },
     ]
 }
 

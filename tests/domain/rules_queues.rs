@@ -131,7 +131,13 @@ fn only_a_setting_that_changes_moves_its_revision() {
     for patch in [SettingsPatch::default(), same] {
         let told = ledger.reply(change(patch));
         let changes = ledger.state.setting_changes().clone();
-        assert_eq!(told, Reply::SettingsChanged { settings: ledger.state.settings().clone(), changes });
+        assert_eq!(
+            told,
+            Reply::SettingsChanged {
+                settings: Box::new(ledger.state.settings().clone()),
+                changes: Box::new(changes)
+            }
+        );
     }
     let revision_of = |setting| ledger.state.setting_changes().revision_of(setting);
     assert_eq!(ledger.state.settings().changed_in, second);

@@ -41,7 +41,8 @@ impl Transaction<'_> {
         check_length("allocation_ids", allocations.len(), limits::ALLOCATIONS_PER_REQUEST_MAX)?;
         let job = self.state.jobs.get(id).ok_or_else(|| Rejection::UnknownJob(id.clone()))?;
         let mut held = Vec::new();
-        let (mut released, mut unknown) = (Vec::new(), Vec::new());
+        // The answer is remembered, so it takes no more room than it fills.
+        let (mut released, mut unknown) = (Vec::with_capacity(allocations.len()), Vec::new());
         let mut seen = BTreeSet::new();
         for allocation in allocations.iter().filter(|allocation| seen.insert(**allocation)) {
             if job.allocations.contains(allocation) {
@@ -69,6 +70,8 @@ impl Transaction<'_> {
 
     /// Living allocations as answers show them.
     pub(super) fn grants(&self, ids: &[AllocationId]) -> Vec<Grant> {
-        ids.iter().filter_map(|id| self.state.grant(*id)).collect()
+        let mut grants = Vec::with_capacity(ids.len());
+        grants.extend(ids.iter().filter_map(|id| self.state.grant(*id)));
+        grants
     }
 }

@@ -54,7 +54,7 @@ impl Transaction<'_> {
         let summary = job.summary();
         self.state.jobs.insert(id.clone(), Arc::new(job));
         self.events.push(Event::JobPut { id: id.clone() });
-        Ok(Reply::JobPut { created, job: summary })
+        Ok(Reply::JobPut { created, job: Box::new(summary) })
     }
 
     /// The record after a put: what the put says, on top of what a running job already has. Of one that has ended only

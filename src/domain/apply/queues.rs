@@ -33,7 +33,7 @@ impl Transaction<'_> {
         queue = Queue { maximum: maximum.clone(), phase, changed_in: self.revision, ..queue };
         self.state.queues.insert(name.clone(), queue.clone());
         self.events.push(Event::QueuePut { name: name.clone() });
-        Ok(Reply::QueuePut { created, queue })
+        Ok(Reply::QueuePut { created, queue: Box::new(queue) })
     }
 
     pub(super) fn delete_queue(&mut self, name: &QueueName) -> Result<Reply, Rejection> {

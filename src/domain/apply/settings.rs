@@ -19,7 +19,7 @@ impl Transaction<'_> {
         let mut settings = self.state.settings.patched(patch).map_err(Rejection::InvalidSetting)?;
         settings.changed_in = self.revision;
         self.take_settings(settings.clone());
-        Ok(Reply::SettingsPatched(settings))
+        Ok(Reply::SettingsPatched(Box::new(settings)))
     }
 
     pub(super) fn change_settings(&mut self, patch: &SettingsPatch) -> Result<Reply, Rejection> {
@@ -32,7 +32,8 @@ impl Transaction<'_> {
             settings.changed_in = self.revision;
             self.take_settings(settings.clone());
         }
-        Ok(Reply::SettingsChanged { settings, changes: self.state.setting_changes.clone() })
+        let changes = Box::new(self.state.setting_changes.clone());
+        Ok(Reply::SettingsChanged { settings: Box::new(settings), changes })
     }
 
     fn take_settings(&mut self, settings: Settings) {
