@@ -4,6 +4,7 @@
 //! so does a kind of fault that was asked for and did not come. What it must not do: judge by time, except that a whole
 //! cluster must serve within a generous bound.
 
+mod changes;
 mod clients;
 mod faults;
 mod leaders;

@@ -3,6 +3,7 @@
 //! `benches/compare-etcd`, `benches/overload` and `benches/scale` build it and start it; each says what it needs.
 
 mod compare;
+mod crowd;
 mod etcd;
 mod figures;
 mod overload;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::crowd::Crowd;
 use crate::processes::load_average;
 use crate::slotkeeper::{Slotkeeper, figures};
 
@@ -25,6 +26,10 @@ const ACCEPTED_P99_MS_MAX: f64 = 500.0;
 const REFUSED_P99_MS_MAX: f64 = 50.0;
 const MEMORY_MIB_MAX: u64 = 512;
 const ELECTIONS_MAX: u64 = 1;
+/// What a tenant may do to the others' p99.
+const OTHERS_P99_MAX: f64 = 1.2;
+const GREEDY_CONNECTIONS: usize = 20;
+const GREEDY_BODY: &str = r#"{"slots":2}"#;
 
 /// What is offered.
 #[derive(Debug, clap::Args)]
@@ -38,12 +43,21 @@ pub struct Overload {
     /// Multiples of the capacity, one step each
     #[arg(long, value_delimiter = ',', default_value = "1,2,5,10")]
     factors: Vec<u32>,
-    /// Connections of the open loop; a server takes 1,024 by default
+    /// Connections of the open loop
     #[arg(long, default_value_t = 1_000)]
     clients: u32,
     /// Seconds of each step
     #[arg(long, default_value_t = 20)]
     seconds: u32,
+    /// Connections that ask nothing during one more step
+    #[arg(long, default_value_t = 10_000)]
+    idle: usize,
+    /// Connections that take for ever to ask, in the same step
+    #[arg(long, default_value_t = 2_000)]
+    slow: usize,
+    /// Judges what was served, lost, broken and remembered, and only prints what depends on the speed of the machine
+    #[arg(long)]
+    without_speed_bars: bool,
 }
 
 /// What one step gave.
@@ -87,11 +101,13 @@ impl Overload {
         );
         let mut missed = Vec::new();
         for factor in self.factors.iter().copied().chain([1]) {
-            let step = self.step(&cluster, capacity, factor).await?;
-            step.print(factor, capacity);
-            missed.extend(step.missed_bars(factor, capacity));
+            let step = self.step(&cluster, capacity * f64::from(factor)).await?;
+            step.print(&factor.to_string(), capacity);
+            missed.extend(self.missed_bars(&step, &format!("{factor} times the capacity"), capacity));
         }
-        missed.extend(after(&mut cluster, term).await?);
+        missed.extend(self.beside_a_crowd(&mut cluster, capacity).await?);
+        missed.extend(self.beside_a_greedy_tenant(&mut cluster, capacity).await?);
+        missed.extend(self.after(&mut cluster, term).await?);
         if missed.is_empty() { Ok(()) } else { Err(missed.join("; ").into()) }
     }
 
@@ -102,11 +118,103 @@ impl Overload {
         arguments
     }
 
-    async fn step(&self, cluster: &Slotkeeper, capacity: f64, factor: u32) -> Result<Step, Failed> {
-        let rate = format!("{:.0}", (capacity * f64::from(factor)).clamp(1.0, 1e6));
+    async fn step(&self, cluster: &Slotkeeper, rate: f64) -> Result<Step, Failed> {
+        let rate = format!("{:.0}", rate.clamp(1.0, 1e6));
         let (clients, duration) = (self.clients.to_string(), format!("{}s", self.seconds));
         let more = ["--rate", &rate, "--clients", &clients, "--duration", &duration];
         Ok(Step::of(&cluster.bench(&self.arguments(&more)).await?))
+    }
+
+    /// The capacity again, while thousands of connections to the leader ask nothing or take for ever.
+    async fn beside_a_crowd(&self, cluster: &mut Slotkeeper, capacity: f64) -> Result<Vec<String>, Failed> {
+        let leader = cluster.leader().await?;
+        let address = cluster.nodes()[leader].api_addr.clone();
+        let crowd = Crowd::gather(&address, self.idle, self.slow).await?;
+        let step = self.step(cluster, capacity).await?;
+        step.print("crowd", capacity);
+        let refused = crowd.failed();
+        println!(
+            "       beside {} idle and {} slow connections, {refused} could not be opened",
+            self.idle, self.slow
+        );
+        let mut missed = self.missed_bars(&step, "1 times the capacity beside a crowd", capacity);
+        if refused > 0 {
+            missed.push("connections below the limit were refused".to_owned());
+        }
+        Ok(missed)
+    }
+
+    /// Half of the capacity, alone and while one tenant asks again and again for more than its queue may have.
+    async fn beside_a_greedy_tenant(
+        &self,
+        cluster: &mut Slotkeeper,
+        capacity: f64,
+    ) -> Result<Vec<String>, Failed> {
+        cluster.command(&["queues", "put", "greedy", "--maximum", "slots=1"]).await?;
+        cluster.command(&["jobs", "put", "greedy", "--queue", "greedy"]).await?;
+        let alone = self.step(cluster, capacity / 2.0).await?;
+        alone.print("half", capacity);
+        let leader = cluster.leader().await?;
+        let address = cluster.nodes()[leader].api_addr.clone();
+        let request = format!(
+            "POST /v1/jobs/greedy/allocations HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\n\r\n{GREEDY_BODY}",
+            GREEDY_BODY.len()
+        );
+        let greedy = Crowd::greedy(&address, &request, GREEDY_CONNECTIONS);
+        let beside = self.step(cluster, capacity / 2.0).await?;
+        beside.print("greedy", capacity);
+        let ratio = beside.accepted_p99_ms / alone.accepted_p99_ms.max(0.001);
+        let refused = greedy.served();
+        println!(
+            "       beside a tenant that was refused {refused} times; p99 of the others {ratio:.2} times"
+        );
+        let mut missed =
+            self.missed_bars(&beside, "half of the capacity beside a greedy tenant", capacity / 2.0);
+        if ratio > OTHERS_P99_MAX && !self.without_speed_bars {
+            missed.push("a greedy tenant raises p99 of the others by more than 20 %".to_owned());
+        }
+        Ok(missed)
+    }
+
+    fn missed_bars(&self, step: &Step, at: &str, capacity: f64) -> Vec<String> {
+        let is_slow = !self.without_speed_bars;
+        let bars = [
+            (
+                is_slow && step.goodput < capacity * GOODPUT_OF_CAPACITY_MIN,
+                "goodput is below 70 % of the capacity",
+            ),
+            (
+                is_slow && step.accepted_p99_ms > ACCEPTED_P99_MS_MAX,
+                "p99 of what was accepted is above 500 ms",
+            ),
+            (
+                is_slow && step.refused > 0 && step.refused_p99_ms > REFUSED_P99_MS_MAX,
+                "p99 of refusals is above 50 ms",
+            ),
+            (step.broken > 0, "connections broke or outcomes were unknown"),
+            (step.goodput == 0.0, "nothing was served"),
+        ];
+        let missed = bars.into_iter().filter(|(is_missed, _)| *is_missed);
+        missed.map(|(_, bar)| format!("at {at} {bar}")).collect()
+    }
+
+    /// Elections, memory and lost TaskManagers after all steps.
+    async fn after(&self, cluster: &mut Slotkeeper, term_before: u64) -> Result<Vec<String>, Failed> {
+        let elections = term(cluster).await?.saturating_sub(term_before);
+        let lost = cluster.metric("slotkeeper_task_managers_expired_total").await?;
+        let keys = cluster.metric("slotkeeper_idempotency_keys").await? / 3;
+        let running = cluster.nodes().iter().filter_map(|node| node.process.as_ref());
+        let memory_mib = running.map(|process| process.memory_bytes() >> 20).max().unwrap_or_default();
+        println!(
+            "elections: {elections}; TaskManagers lost: {lost}; most memory of a server: {memory_mib} MiB with {keys} remembered keys"
+        );
+        let bars = [
+            (!self.without_speed_bars && elections > ELECTIONS_MAX, "more than one election"),
+            (lost > 0, "a TaskManager was declared lost"),
+            (memory_mib > MEMORY_MIB_MAX, "a server takes more than 512 MiB"),
+        ];
+        Ok(bars.into_iter().filter(|(is_missed, _)| *is_missed).map(|(_, bar)| bar.to_owned()).collect())
     }
 }
 
@@ -137,7 +245,7 @@ impl Step {
         }
     }
 
-    fn print(&self, factor: u32, capacity: f64) {
+    fn print(&self, factor: &str, capacity: f64) {
         println!(
             "{factor:>6} {:>9.0} {:>9.0} {:>8.2} {:>13.1} {:>9} {:>12.1} {:>7} {:>8.0}",
             self.offered,
@@ -153,17 +261,6 @@ impl Step {
             println!("       not done: {}", self.errors);
         }
     }
-
-    fn missed_bars(&self, factor: u32, capacity: f64) -> Vec<String> {
-        let bars = [
-            (self.goodput < capacity * GOODPUT_OF_CAPACITY_MIN, "goodput is below 70 % of the capacity"),
-            (self.accepted_p99_ms > ACCEPTED_P99_MS_MAX, "p99 of what was accepted is above 500 ms"),
-            (self.refused > 0 && self.refused_p99_ms > REFUSED_P99_MS_MAX, "p99 of refusals is above 50 ms"),
-            (self.broken > 0, "connections broke or outcomes were unknown"),
-        ];
-        let missed = bars.into_iter().filter(|(is_missed, _)| *is_missed);
-        missed.map(|(_, bar)| format!("at {factor} times the capacity {bar}")).collect()
-    }
 }
 
 fn counted<'report>((code, count): (&'report String, &Value)) -> (&'report String, u64) {
@@ -173,19 +270,4 @@ fn counted<'report>((code, count): (&'report String, &Value)) -> (&'report Strin
 async fn term(cluster: &Slotkeeper) -> Result<u64, Failed> {
     let status = cluster.command(&["status"]).await?;
     status["cluster"]["term"].as_u64().ok_or_else(|| "the status has no term".into())
-}
-
-/// Elections, memory and lost TaskManagers after all steps.
-async fn after(cluster: &mut Slotkeeper, term_before: u64) -> Result<Vec<String>, Failed> {
-    let elections = term(cluster).await?.saturating_sub(term_before);
-    let lost = cluster.metric("slotkeeper_task_managers_expired_total").await?;
-    let running = cluster.nodes().iter().filter_map(|node| node.process.as_ref());
-    let memory_mib = running.map(|process| process.memory_bytes() >> 20).max().unwrap_or_default();
-    println!("elections: {elections}; TaskManagers lost: {lost}; most memory of a server: {memory_mib} MiB");
-    let bars = [
-        (elections > ELECTIONS_MAX, "more than one election"),
-        (lost > 0, "a TaskManager was declared lost"),
-        (memory_mib > MEMORY_MIB_MAX, "a server takes more than 512 MiB"),
-    ];
-    Ok(bars.into_iter().filter(|(is_missed, _)| *is_missed).map(|(_, bar)| bar.to_owned()).collect())
 }
