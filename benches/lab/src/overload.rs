@@ -25,6 +25,9 @@ const GOODPUT_OF_CAPACITY_MIN: f64 = 0.7;
 const ACCEPTED_P99_MS_MAX: f64 = 500.0;
 const REFUSED_P99_MS_MAX: f64 = 50.0;
 const MEMORY_MIB_MAX: u64 = 512;
+/// What a server may take whatever the speed: this much, and so much for each key that it remembers.
+const MEMORY_BASE_BYTES_MAX: u64 = 320 << 20;
+const MEMORY_OF_A_KEY_BYTES_MAX: u64 = 1_536;
 const ELECTIONS_MAX: u64 = 1;
 /// What a tenant may do to the others' p99.
 const OTHERS_P99_MAX: f64 = 1.2;
@@ -205,14 +208,19 @@ impl Overload {
         let lost = cluster.metric("slotkeeper_task_managers_expired_total").await?;
         let keys = cluster.metric("slotkeeper_idempotency_keys").await? / 3;
         let running = cluster.nodes().iter().filter_map(|node| node.process.as_ref());
-        let memory_mib = running.map(|process| process.memory_bytes() >> 20).max().unwrap_or_default();
+        let memory = running.map(|process| process.memory_bytes()).max().unwrap_or_default();
+        let memory_mib = memory >> 20;
         println!(
             "elections: {elections}; TaskManagers lost: {lost}; most memory of a server: {memory_mib} MiB with {keys} remembered keys"
         );
         let bars = [
             (!self.without_speed_bars && elections > ELECTIONS_MAX, "more than one election"),
             (lost > 0, "a TaskManager was declared lost"),
-            (memory_mib > MEMORY_MIB_MAX, "a server takes more than 512 MiB"),
+            (!self.without_speed_bars && memory_mib > MEMORY_MIB_MAX, "a server takes more than 512 MiB"),
+            (
+                memory > MEMORY_BASE_BYTES_MAX + keys * MEMORY_OF_A_KEY_BYTES_MAX,
+                "a server takes more than what it remembers explains",
+            ),
         ];
         Ok(bars.into_iter().filter(|(is_missed, _)| *is_missed).map(|(_, bar)| bar.to_owned()).collect())
     }
