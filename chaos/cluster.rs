@@ -6,8 +6,9 @@
 
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,21 @@ pub struct Server {
     child: Option<Child>,
 }
 
+/// How a server ended.
+pub struct Ending {
+    /// Which server.
+    pub number: usize,
+    /// With which status.
+    pub status: ExitStatus,
+}
+
+impl Ending {
+    /// Whether it was killed, by the run or by the kernel. No server kills itself.
+    pub fn is_kill(&self) -> bool {
+        self.status.signal() == Some(Signal::KILL.as_raw())
+    }
+}
+
 /// Where the servers of a cluster stand.
 pub struct Ground {
     /// What stands before the number of a server in its address.
@@ -47,6 +63,8 @@ pub struct Cluster {
     extra: Vec<String>,
     /// The servers, in the order of their start.
     pub servers: Vec<Server>,
+    /// How each of them ended that has ended and was waited for.
+    pub endings: Vec<Ending>,
 }
 
 impl Cluster {
@@ -76,6 +94,7 @@ impl Cluster {
             ground,
             extra: extra.iter().map(|&option| option.to_owned()).collect(),
             servers: Vec::new(),
+            endings: Vec::new(),
         }
     }
 
@@ -218,6 +237,7 @@ impl Cluster {
         let deadline = Instant::now() + SETTLE;
         loop {
             if let Some(status) = child.try_wait().expect("the child is ours") {
+                self.endings.push(Ending { number, status });
                 return status.code();
             }
             if Instant::now() > deadline {
