@@ -67,9 +67,20 @@ impl Drill {
     }
 
     pub async fn begin_with(extra: &[&str], lose_one_after: Option<Duration>) -> Self {
+        Self::begin_prepared(extra, lose_one_after, |_| ()).await.0
+    }
+
+    /// The same with disks made ready: `prepare` gets the cluster before its first server starts.
+    pub async fn begin_prepared<T>(
+        extra: &[&str],
+        lose_one_after: Option<Duration>,
+        prepare: impl FnOnce(&Cluster) -> T,
+    ) -> (Self, T) {
         let turn = ONE_AT_A_TIME.lock().await;
         let repeat = Repeat::new();
-        let cluster = Cluster::start(Path::new(env!("CARGO_BIN_EXE_slotkeeper")), 3, extra).await;
+        let mut cluster = Cluster::empty(Path::new(env!("CARGO_BIN_EXE_slotkeeper")), extra);
+        let prepared = prepare(&cluster);
+        cluster.found(3).await;
         let report = cluster.folder().join("history.jsonl");
         let stop = Arc::new(AtomicBool::new(false));
         let plan = workload::Plan {
@@ -84,7 +95,7 @@ impl Drill {
         let workload = tokio::spawn(workload::run(plan));
         let drill = Self { cluster, workload, stop, report, _repeat: repeat, _turn: turn };
         drill.wait_for_acknowledgements(50).await;
-        drill
+        (drill, prepared)
     }
 
     /// Waits until so many more operations have been acknowledged.
