@@ -4,6 +4,7 @@
 //! clash; waiting is for conditions with a deadline; processes are ended by the ids that were started here, also when a
 //! test fails. What it must not do: reach into a server by any way that an operator does not have.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
@@ -29,6 +30,8 @@ pub struct Server {
     data_dir: PathBuf,
     log: PathBuf,
     start: Vec<String>,
+    /// A program that becomes the server, with its arguments; empty: none.
+    under: Vec<String>,
     child: Option<Child>,
 }
 
@@ -124,6 +127,7 @@ impl Cluster {
             data_dir: self.future_data_dir(number),
             log: self.folder.path().join(format!("server-{number}.log")),
             start: Vec::new(),
+            under: Vec::new(),
             child: None,
         };
         self.servers.push(server);
@@ -145,19 +149,26 @@ impl Cluster {
         format!("{}{}:7401", self.ground.host, number + 1)
     }
 
+    /// From its next start on, a server runs under another program, which must become the server without a process of its
+    /// own between; an empty list: under none.
+    pub fn run_under(&mut self, number: usize, program: &[&str]) {
+        self.servers[number].under = program.iter().map(|&word| word.to_owned()).collect();
+    }
+
     /// Starts a server that is not running, with the options that it had.
     pub fn start_server(&mut self, number: usize) {
+        let namespace =
+            self.ground.namespaces.as_ref().map(|namespaces| format!("{namespaces}-{}", number + 1));
         let server = &mut self.servers[number];
         let log = File::options().create(true).append(true).open(&server.log).expect("a log file");
-        let mut command = match &self.ground.namespaces {
-            None => Command::new(&self.binary),
-            Some(namespaces) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", &format!("{namespaces}-{}", number + 1)]).arg(&self.binary);
-                command
-            }
-        };
-        let child = command
+        let mut words: Vec<&OsStr> = Vec::new();
+        if let Some(namespace) = &namespace {
+            words.extend(["ip", "netns", "exec", namespace].map(OsStr::new));
+        }
+        words.extend(server.under.iter().map(OsStr::new));
+        words.push(self.binary.as_os_str());
+        let child = Command::new(words[0])
+            .args(&words[1..])
             .arg("server")
             .arg("--data-dir")
             .arg(&server.data_dir)

@@ -19,7 +19,7 @@ use super::switch::Switch;
 /// Steps of one run.
 const STEPS: usize = 24;
 /// Replacements of one run: each takes a node in, gives it a vote and removes an old voter, which are three changes.
-const REPLACEMENTS: usize = 7;
+const REPLACEMENTS: usize = 12;
 /// Soon enough that a new node needs a snapshot to catch up.
 const RETENTION: LogRetention = LogRetention { snapshot_after: 150, keep: 20, purge_batch: 1 };
 

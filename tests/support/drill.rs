@@ -21,6 +21,11 @@ use crate::{history, processes, verdict, workload};
 /// One cluster at a time: three servers and a workload are enough for two cores.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
+/// For tests that need a cluster to themselves and no workload.
+pub async fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().await
+}
+
 /// A cluster under load.
 pub struct Drill {
     /// Its servers.
@@ -76,7 +81,7 @@ impl Drill {
         lose_one_after: Option<Duration>,
         prepare: impl FnOnce(&Cluster) -> T,
     ) -> (Self, T) {
-        let turn = ONE_AT_A_TIME.lock().await;
+        let turn = turn().await;
         let repeat = Repeat::new();
         let mut cluster = Cluster::empty(Path::new(env!("CARGO_BIN_EXE_slotkeeper")), extra);
         let prepared = prepare(&cluster);
