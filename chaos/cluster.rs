@@ -4,10 +4,12 @@
 //! clash; waiting is for conditions with a deadline; processes are ended by the ids that were started here, also when a
 //! test fails. What it must not do: reach into a server by any way that an operator does not have.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -28,7 +30,24 @@ pub struct Server {
     data_dir: PathBuf,
     log: PathBuf,
     start: Vec<String>,
+    /// A program that becomes the server, with its arguments; empty: none.
+    under: Vec<String>,
     child: Option<Child>,
+}
+
+/// How a server ended.
+pub struct Ending {
+    /// Which server.
+    pub number: usize,
+    /// With which status.
+    pub status: ExitStatus,
+}
+
+impl Ending {
+    /// Whether it was killed, by the run or by the kernel. No server kills itself.
+    pub fn is_kill(&self) -> bool {
+        self.status.signal() == Some(Signal::KILL.as_raw())
+    }
 }
 
 /// Where the servers of a cluster stand.
@@ -47,6 +66,8 @@ pub struct Cluster {
     extra: Vec<String>,
     /// The servers, in the order of their start.
     pub servers: Vec<Server>,
+    /// How each of them ended that has ended and was waited for.
+    pub endings: Vec<Ending>,
 }
 
 impl Cluster {
@@ -76,6 +97,7 @@ impl Cluster {
             ground,
             extra: extra.iter().map(|&option| option.to_owned()).collect(),
             servers: Vec::new(),
+            endings: Vec::new(),
         }
     }
 
@@ -105,6 +127,7 @@ impl Cluster {
             data_dir: self.future_data_dir(number),
             log: self.folder.path().join(format!("server-{number}.log")),
             start: Vec::new(),
+            under: Vec::new(),
             child: None,
         };
         self.servers.push(server);
@@ -126,19 +149,26 @@ impl Cluster {
         format!("{}{}:7401", self.ground.host, number + 1)
     }
 
+    /// From its next start on, a server runs under another program, which must become the server without a process of its
+    /// own between; an empty list: under none.
+    pub fn run_under(&mut self, number: usize, program: &[&str]) {
+        self.servers[number].under = program.iter().map(|&word| word.to_owned()).collect();
+    }
+
     /// Starts a server that is not running, with the options that it had.
     pub fn start_server(&mut self, number: usize) {
+        let namespace =
+            self.ground.namespaces.as_ref().map(|namespaces| format!("{namespaces}-{}", number + 1));
         let server = &mut self.servers[number];
         let log = File::options().create(true).append(true).open(&server.log).expect("a log file");
-        let mut command = match &self.ground.namespaces {
-            None => Command::new(&self.binary),
-            Some(namespaces) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", &format!("{namespaces}-{}", number + 1)]).arg(&self.binary);
-                command
-            }
-        };
-        let child = command
+        let mut words: Vec<&OsStr> = Vec::new();
+        if let Some(namespace) = &namespace {
+            words.extend(["ip", "netns", "exec", namespace].map(OsStr::new));
+        }
+        words.extend(server.under.iter().map(OsStr::new));
+        words.push(self.binary.as_os_str());
+        let child = Command::new(words[0])
+            .args(&words[1..])
             .arg("server")
             .arg("--data-dir")
             .arg(&server.data_dir)
@@ -218,6 +248,7 @@ impl Cluster {
         let deadline = Instant::now() + SETTLE;
         loop {
             if let Some(status) = child.try_wait().expect("the child is ours") {
+                self.endings.push(Ending { number, status });
                 return status.code();
             }
             if Instant::now() > deadline {

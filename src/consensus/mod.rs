@@ -33,6 +33,7 @@ mod proposals;
 mod received;
 mod recovery;
 mod server;
+mod snapshot_disk;
 mod snapshot_receiver;
 mod snapshot_sender;
 mod start;

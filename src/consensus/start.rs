@@ -28,6 +28,7 @@ use super::options::ConsensusOptions;
 use super::peers::Peers;
 use super::proposals::Proposals;
 use super::server::Server;
+use super::snapshot_disk::SnapshotDisk;
 use super::state_machine::StateMachine;
 use super::status::{self, status_of};
 use super::timing::engine_config;
@@ -83,6 +84,7 @@ impl Consensus {
         let peers = Peers::new(Arc::clone(&options.transport), standing.cluster_id, me, options.timing);
         let network = NetworkFactory::new(peers.clone());
         let log = LogAdapter::new(Arc::clone(&store));
+        let snapshots = Arc::new(SnapshotDisk { snapshots, stop: stop.clone() });
         let state_machine = StateMachine::new(replica.clone(), snapshots);
         let raft = Raft::new(standing.node_id, Arc::new(config), network, log, state_machine).await;
         let engine = Engine(raft.map_err(|error| StartError::Engine(error.to_string()))?);
@@ -280,7 +282,7 @@ async fn bound_log_bytes(raft: Raft, store: Arc<dyn LogStorage>) {
 }
 
 /// The first reason stands.
-fn end(stop: &Stop, reason: StopReason) {
+pub(super) fn end(stop: &Stop, reason: StopReason) {
     stop.send_if_modified(|standing| {
         let is_first = standing.is_none();
         if is_first {

@@ -12,7 +12,7 @@ use crate::api::resources::Profile;
 use crate::api::task_managers::{
     Drain, RegisterTaskManager, TaskManager, TaskManagerChanged, TaskManagerRegistered, TaskManagerState,
 };
-use crate::domain::{self, Command, Condition, Epoch, Name, Rejection, Reply, TaskManagerId};
+use crate::domain::{self, Command, Condition, Epoch, Generation, Name, Rejection, Reply, TaskManagerId};
 use crate::leader::Intent;
 
 /// Registers a TaskManager.
@@ -41,10 +41,16 @@ pub(super) async fn register_task_manager(
         epoch,
         heartbeat_interval_ms,
         heartbeat_timeout_ms,
-        generation,
+        generation: before(generation),
         allocations: answers::allocations(&allocations),
     };
     Ok(Answer::written(written.revision, written.replayed, body).created(created))
+}
+
+/// The version before. The list of a registration is made in the middle of a round, and what is granted later in the same
+/// round has the same version, so the one before is named: the first heartbeat or look brings the whole list.
+fn before(generation: Generation) -> Generation {
+    Generation(generation.0.saturating_sub(1))
 }
 
 /// Lists TaskManagers, lost ones included as long as they are remembered.

@@ -8,6 +8,7 @@ pub mod config;
 mod consensus_view;
 pub mod dev;
 mod dev_ports;
+mod directory_watch;
 pub mod exit;
 mod former_member;
 mod joining;

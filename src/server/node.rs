@@ -20,7 +20,7 @@ use super::joining;
 use super::open_files;
 use super::options::ProfileOption;
 use super::replacing::Replacement;
-use super::{agreement, panic_hook, soundness, space_watch};
+use super::{agreement, directory_watch, panic_hook, soundness, space_watch};
 use crate::clock::Clock;
 use crate::consensus::{
     Bootstrap, Consensus, ConsensusOptions, LogRetention, PeerListener, Timing, Transport,
@@ -89,6 +89,7 @@ pub struct Node {
     api_addr: String,
     peer_addr: String,
     consensus: Consensus,
+    data_dir: DataDir,
     replica: Replica,
     leader: Leader,
     leader_task: LeaderTask,
@@ -160,7 +161,7 @@ impl Node {
         let mut watching = JoinSet::new();
         let (cluster, looking) = ConsensusView::new(consensus.clone(), log, seams.clock.clone());
         watching.spawn(looking);
-        watching.spawn(space_watch::run(data_dir, consensus.clone(), leader.clone()));
+        watching.spawn(space_watch::run(data_dir.clone(), consensus.clone(), leader.clone()));
         if let Some(old_id) = config.replace {
             let ids = (consensus.status().node_id, old_id);
             watching.spawn(Replacement::new(&api_addr, &seams, ids)?.run());
@@ -182,6 +183,7 @@ impl Node {
             api_addr,
             peer_addr,
             consensus,
+            data_dir,
             replica,
             leader,
             leader_task,
@@ -214,6 +216,7 @@ impl Node {
         tokio::select! {
             reason = self.consensus.stopped() => reason.into(),
             fault = self.leader.fault() => fault.into(),
+            error = directory_watch::lost(self.data_dir.clone()) => error.into(),
             reason = agreement::outvoted(self.consensus.clone(), self.replica.clone()) => {
                 ServerError::Divergence(reason)
             }

@@ -15,6 +15,8 @@
 //! in `tests/storage/quarantine.rs`.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -171,6 +173,22 @@ impl DataDir {
         path.parent().map_or(Ok(()), |parent| sync_directory(disk.as_ref(), parent))
     }
 
+    /// Whether the path still leads to the directory that was opened: its lock must be the file that is held.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] if it was removed, replaced or hidden, or the file system does not answer.
+    pub fn check_place(&self) -> Result<(), StorageError> {
+        let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        let lost =
+            |error: &io::Error| StorageError::io("finding the data directory again", self.path(), error);
+        let there = fs::metadata(lock_path(self.path())).map(place).map_err(|error| lost(&error))?;
+        let held = self.shared.lock.metadata().map(place).map_err(|error| lost(&error))?;
+        if there != held {
+            return Err(lost(&io::Error::new(io::ErrorKind::NotFound, "another directory is in its place")));
+        }
+        Ok(())
+    }
+
     /// The figures of free space, measured now.
     ///
     /// # Errors
@@ -205,8 +223,12 @@ impl DataDir {
     }
 }
 
+fn lock_path(directory: &Path) -> PathBuf {
+    directory.join("lock")
+}
+
 fn lock(directory: &Path) -> Result<File, StorageError> {
-    let path = directory.join("lock");
+    let path = lock_path(directory);
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)

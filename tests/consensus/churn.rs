@@ -1,20 +1,27 @@
-//! Everything at once: nodes die, links are cut, leadership moves, the log is short, and clients go on proposing.
-//! Whatever was acknowledged is there at the end, in the place and with the history that were acknowledged.
+//! Everything at once: nodes die, links are cut, leadership moves, members come and go, the log is short, and clients go on
+//! proposing. Whatever was acknowledged is there at the end, in the place and with the history that were acknowledged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use slotkeeper::consensus::{Bootstrap, Consensus, LogRetention};
+use slotkeeper::consensus::{
+    Bootstrap, Consensus, LogRetention, MemberRole, MembershipError, RequestMembership, StopReason,
+};
 use slotkeeper::domain::{ChainHash, Revision};
 use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
 
-use super::cluster::{Cluster, Place, Settings, record, session, until};
+use super::cluster::{Cluster, CountingMinter, Place, Settings, record, session, until};
 use super::switch::Switch;
 
 /// Steps of one run.
 const STEPS: usize = 24;
+/// Replacements of one run: each takes a node in, gives it a vote and removes an old voter, which are three changes.
+const REPLACEMENTS: usize = 12;
+/// Soon enough that a new node needs a snapshot to catch up.
+const RETENTION: LogRetention = LogRetention { snapshot_after: 150, keep: 20, purge_batch: 1 };
 
 /// The same sequence for the same seed.
 struct Draw(u64);
@@ -26,18 +33,25 @@ impl Draw {
     }
 }
 
+/// The nodes that clients may ask.
+type Nodes = Arc<Mutex<Vec<Option<Consensus>>>>;
+
 /// What clients were told.
 type Acknowledged = Arc<Mutex<BTreeMap<Revision, ChainHash>>>;
 
 /// Proposes to all nodes in turn until it is told to end.
 async fn propose_until(
-    nodes: Arc<Mutex<Vec<Option<Consensus>>>>,
+    nodes: Nodes,
     acknowledged: Acknowledged,
     (end, at): (Arc<AtomicBool>, Arc<AtomicU64>),
 ) {
     let mut place = 0;
     while !end.load(Ordering::SeqCst) {
-        let node = nodes.lock().await[place].clone();
+        let node = {
+            let nodes = nodes.lock().await;
+            place %= nodes.len();
+            nodes[place].clone()
+        };
         let payload = record(at.fetch_add(1, Ordering::SeqCst));
         let applied = match node {
             Some(node) => node.propose(payload).await.ok(),
@@ -48,7 +62,7 @@ async fn propose_until(
                 acknowledged.lock().await.insert(applied.revision, applied.chain);
             }
             None => {
-                place = (place + 1) % 3;
+                place += 1;
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         }
@@ -57,7 +71,6 @@ async fn propose_until(
 
 /// Three nodes whose links `switch` can cut; beside the cluster the settings and the peer address of each.
 async fn found(switch: &Switch) -> (Cluster, Vec<Settings>, Vec<String>) {
-    let retention = LogRetention { snapshot_after: 150, keep: 20, purge_batch: 1 };
     let (mut places, mut listeners) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let (place, listener) = Place::new().await;
@@ -67,7 +80,7 @@ async fn found(switch: &Switch) -> (Cluster, Vec<Settings>, Vec<String>) {
     let list: Vec<String> = places.iter().map(|place| place.peer_addr.clone()).collect();
     let settings: Vec<Settings> = list
         .iter()
-        .map(|own| Settings { transport: switch.transport(own), retention, ..Settings::default() })
+        .map(|own| Settings { transport: switch.transport(own), retention: RETENTION, ..Settings::default() })
         .collect();
     let starting = places.iter().zip(listeners).zip(&settings).map(|((place, listener), settings)| {
         place.start(listener, Bootstrap::InitialCluster(list.clone()), settings)
@@ -83,17 +96,8 @@ async fn churn(seed: u64) {
     let (mut cluster, settings, list) = found(&switch).await;
     cluster.apply(session(1)).await;
 
-    let consensuses = cluster.nodes.iter().flatten().map(|node| Some(node.consensus.clone())).collect();
-    let consensuses = Arc::new(Mutex::new(consensuses));
-    let acknowledged = Acknowledged::default();
-    let (end, at) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(2_000)));
-    let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let shared = (Arc::clone(&end), Arc::clone(&at));
-            tokio::spawn(propose_until(Arc::clone(&consensuses), Arc::clone(&acknowledged), shared))
-        })
-        .collect();
-
+    let clients = Clients::start(&cluster);
+    let (consensuses, acknowledged) = (&clients.nodes, &clients.acknowledged);
     let mut draw = Draw(seed);
     for _ in 0..STEPS {
         let place = draw.below(3);
@@ -104,7 +108,7 @@ async fn churn(seed: u64) {
                 cluster.kill(place);
                 if draw.below(2) == 0 {
                     // The two that are left decide; or, the other time, it is back before they noticed.
-                    progress(&acknowledged, before + 5).await;
+                    progress(acknowledged, before + 5).await;
                 }
                 let node = cluster.places[place].restart(&settings[place]).await;
                 consensuses.lock().await[place] = Some(node.consensus.clone());
@@ -112,7 +116,7 @@ async fn churn(seed: u64) {
             }
             2 => {
                 switch.isolate(&list[place], &list);
-                progress(&acknowledged, before + 5).await;
+                progress(acknowledged, before + 5).await;
                 switch.heal();
             }
             _ => {
@@ -120,16 +124,44 @@ async fn churn(seed: u64) {
                 let _ = cluster.node(place).consensus.transfer_leadership(None).await;
             }
         }
-        progress(&acknowledged, before + 10).await;
+        progress(acknowledged, before + 10).await;
     }
-    end.store(true, Ordering::SeqCst);
-    for client in clients {
-        client.await.unwrap();
+    clients.end_and_compare(&cluster, seed).await;
+}
+
+/// Clients that propose all the time, and what they were told.
+struct Clients {
+    nodes: Nodes,
+    acknowledged: Acknowledged,
+    end: Arc<AtomicBool>,
+    at: Arc<AtomicU64>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Clients {
+    fn start(cluster: &Cluster) -> Self {
+        let nodes = cluster.nodes.iter().flatten().map(|node| Some(node.consensus.clone())).collect();
+        let nodes = Arc::new(Mutex::new(nodes));
+        let acknowledged = Acknowledged::default();
+        let (end, at) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(2_000)));
+        let client = |_| {
+            let shared = (Arc::clone(&end), Arc::clone(&at));
+            tokio::spawn(propose_until(Arc::clone(&nodes), Arc::clone(&acknowledged), shared))
+        };
+        let tasks = (0..4).map(client).collect();
+        Self { nodes, acknowledged, end, at, tasks }
     }
-    consensuses.lock().await.clear();
-    cluster.apply(record(at.load(Ordering::SeqCst))).await;
-    cluster.agree().await;
-    compare(&cluster, &acknowledged, seed).await;
+
+    async fn end_and_compare(self, cluster: &Cluster, seed: u64) {
+        self.end.store(true, Ordering::SeqCst);
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+        self.nodes.lock().await.clear();
+        cluster.apply(record(self.at.load(Ordering::SeqCst))).await;
+        cluster.agree().await;
+        compare(cluster, &self.acknowledged, seed).await;
+    }
 }
 
 /// Holds what clients were told against what every node remembers.
@@ -159,4 +191,113 @@ async fn whatever_was_acknowledged_survives_deaths_cuts_and_hand_overs() {
     for seed in [1, 2] {
         churn(seed).await;
     }
+}
+
+/// A cluster whose members are replaced while clients go on.
+struct Replacing {
+    cluster: Cluster,
+    clients: Clients,
+    minter: Arc<CountingMinter>,
+    changes: usize,
+}
+
+impl Replacing {
+    async fn begin() -> Self {
+        let cluster = Cluster::of_three(Settings { retention: RETENTION, ..Settings::default() }).await;
+        let minter = Arc::new(CountingMinter::default());
+        for node in cluster.running() {
+            node.consensus.set_node_id_minter(minter.clone());
+        }
+        cluster.apply(session(1)).await;
+        let clients = Clients::start(&cluster);
+        Self { cluster, clients, minter, changes: 0 }
+    }
+
+    /// Takes a new node in; whoever leads at that moment is asked.
+    async fn join(&mut self) -> usize {
+        let (place, listener) = Place::new().await;
+        let (api_addr, peer_addr) = (place.api_addr.clone(), place.peer_addr.clone());
+        let nodes = Arc::clone(&self.clients.nodes);
+        let request: RequestMembership = Arc::new(move || {
+            let (nodes, api_addr, peer_addr) = (Arc::clone(&nodes), api_addr.clone(), peer_addr.clone());
+            Box::pin(async move {
+                let nodes: Vec<Consensus> = nodes.lock().await.iter().flatten().cloned().collect();
+                let mut refusal = "nobody is there".to_owned();
+                for node in nodes {
+                    match node.add_member(&api_addr, &peer_addr).await {
+                        Ok(_) => return Ok(()),
+                        Err(error) => refusal = error.to_string(),
+                    }
+                }
+                Err(refusal)
+            })
+        });
+        let node = place.start(listener, Bootstrap::Join(request), &self.cluster.settings).await.unwrap();
+        node.consensus.set_node_id_minter(self.minter.clone());
+        self.clients.nodes.lock().await.push(Some(node.consensus.clone()));
+        self.cluster.places.push(place);
+        self.cluster.nodes.push(Some(node));
+        self.changes += 1;
+        self.cluster.nodes.len() - 1
+    }
+
+    /// Makes a change through whoever leads, again while it is refused for something that passes.
+    async fn change(&mut self, change: impl AsyncFn(Consensus) -> Result<(), MembershipError>) {
+        until("the change is made", async || {
+            let leader = self.cluster.leader().await;
+            match change(self.cluster.node(leader).consensus.clone()).await {
+                Err(MembershipError::UnknownMember(id)) => panic!("member {id} is not known"),
+                done => done.ok(),
+            }
+        })
+        .await;
+        self.changes += 1;
+    }
+
+    async fn kill(&mut self, place: usize) {
+        self.clients.nodes.lock().await[place] = None;
+        self.cluster.kill(place);
+    }
+
+    /// Puts a new node in the place of an old voter, which is dead already or works to the last.
+    async fn replace(&mut self, old: usize, is_dead: bool) {
+        let old_id = self.cluster.node(old).id();
+        let new = self.join().await;
+        let new_id = self.cluster.node(new).id();
+        if is_dead {
+            self.kill(old).await;
+        }
+        self.change(async |leader| leader.promote(new_id).await.map(drop)).await;
+        let removed = async |leader: Consensus| match leader.remove(old_id).await {
+            // An earlier try went through although its answer was another one.
+            Err(MembershipError::UnknownMember(_)) => Ok(()),
+            other => other.map(drop),
+        };
+        self.change(removed).await;
+        if !is_dead {
+            assert_eq!(self.cluster.node(old).consensus.stopped().await, StopReason::Removed);
+            self.kill(old).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_was_acknowledged_survives_the_replacement_of_every_member() {
+    let mut replacing = Replacing::begin().await;
+    let mut draw = Draw(3);
+    for number in 0..REPLACEMENTS {
+        let before = replacing.clients.acknowledged.lock().await.len();
+        // Of the three that vote, the oldest goes at first, so that in the end all have gone; later any of them.
+        let voters: Vec<usize> = (0..replacing.cluster.nodes.len())
+            .filter(|place| replacing.cluster.nodes[*place].is_some())
+            .collect();
+        let old = if number < 3 { voters[0] } else { voters[draw.below(3)] };
+        replacing.replace(old, draw.below(2) == 0).await;
+        progress(&replacing.clients.acknowledged, before + 50).await;
+    }
+    assert_eq!(replacing.changes, 3 * REPLACEMENTS);
+    let leader = replacing.cluster.leader().await;
+    let status = replacing.cluster.node(leader).consensus.status();
+    assert!(status.members.len() == 3 && status.members.iter().all(|(_, role)| *role == MemberRole::Voter));
+    replacing.clients.end_and_compare(&replacing.cluster, 3).await;
 }

@@ -11,7 +11,7 @@ use crate::generator::{Played, play, run};
 use crate::support::difference;
 
 /// Random runs that the tests here try together unless the environment says otherwise.
-const SEQUENCES: u32 = 10_000;
+const SEQUENCES: u32 = 20_000;
 /// How many tests share them.
 const TESTS: u32 = 2;
 /// Records of the longest run.

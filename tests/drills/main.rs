@@ -14,6 +14,8 @@ mod history;
 #[path = "../../chaos/http.rs"]
 #[allow(dead_code)]
 mod http;
+#[path = "../support/processes.rs"]
+mod processes;
 #[path = "../../chaos/task_managers.rs"]
 mod task_managers;
 #[path = "../../chaos/verdict.rs"]

@@ -18,6 +18,10 @@ mod history;
 #[path = "../../chaos/http.rs"]
 #[allow(dead_code)]
 mod http;
+#[path = "../support/loop_device.rs"]
+mod loop_device;
+#[path = "../support/processes.rs"]
+mod processes;
 #[path = "../../chaos/task_managers.rs"]
 mod task_managers;
 #[path = "../../chaos/verdict.rs"]
@@ -31,9 +35,13 @@ mod damage;
 mod disk_errors;
 mod divergence;
 mod full_disk;
+mod lost_disk;
+mod power_cut;
 mod program;
 mod proof;
 mod restart;
+mod slow_disk;
+mod small_disk;
 mod start;
 mod strace;
 mod trace;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::cluster::SETTLE;
+use super::cluster::{Cluster, SETTLE};
 use super::drill::{Drill, cluster_document};
 use super::history::{self, Happening, Line};
 use super::http::Caller;
@@ -55,11 +55,11 @@ async fn nothing_is_lost_when_all_are_killed_and_restart_in_another_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_restarts_faster_than_an_election_gives_nothing_twice() {
     let mut drill = Drill::begin(&[]).await;
-    for _ in 0..4 {
+    for _ in 0..10 {
         let leader = drill.cluster.leader().await;
         drill.cluster.kill(leader);
         drill.cluster.start_server(leader);
-        drill.wait_for_acknowledgements(60).await;
+        drill.wait_for_acknowledgements(40).await;
     }
     drill.end().await;
 }
@@ -73,6 +73,36 @@ async fn a_leader_that_sleeps_past_its_successors_election_decides_nothing_when_
     drill.wait_for_acknowledgements(100).await;
     drill.cluster.signal(leader, Signal::CONT);
     drill.wait_for_acknowledgements(100).await;
+    drill.end().await;
+}
+
+/// How long the leader stands still: shorter than an election takes, about as long, longer, and longer than TaskManagers
+/// are forgiven their silence.
+const STOPS: [Duration; 4] =
+    [Duration::from_millis(100), Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(20)];
+
+async fn wait_until_stopped(pid: u32) {
+    let deadline = Instant::now() + SETTLE;
+    let status = || std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    while !status().contains("T (stopped)") {
+        assert!(Instant::now() < deadline, "it was not stopped: {}", status());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_stands_still_for_any_time_loses_no_task_manager() {
+    let drill = Drill::begin(&[]).await;
+    for stop in STOPS {
+        let leader = drill.cluster.leader().await;
+        drill.cluster.signal(leader, Signal::STOP);
+        wait_until_stopped(drill.cluster.pid(leader)).await;
+        // The fault itself.
+        tokio::time::sleep(stop).await;
+        drill.cluster.signal(leader, Signal::CONT);
+        drill.wait_for_acknowledgements(60).await;
+    }
+    assert_eq!(lost_task_managers(&drill.cluster).await, 0, "{}", drill.cluster.all_logs());
     drill.end().await;
 }
 
@@ -132,14 +162,19 @@ async fn wait_for_silence(drill: &Drill) {
 /// Waits until exactly one TaskManager is lost; more would be a false verdict.
 async fn wait_for_lost_task_manager(drill: &Drill) {
     let deadline = Instant::now() + SETTLE;
-    let mut caller = Caller::new(&drill.cluster.api_addrs(), 0);
     loop {
-        let answer = caller.read("/v1/task-managers?state=lost", SETTLE).await.expect("the cluster answers");
-        match answer.body["items"].as_array().map_or(0, Vec::len) {
+        match lost_task_managers(&drill.cluster).await {
             0 => assert!(Instant::now() < deadline, "the silent TaskManager is not declared lost"),
             1 => return,
-            _ => panic!("more TaskManagers lost than went silent: {}", answer.body),
+            lost => panic!("one TaskManager went silent, {lost} are lost"),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// How many TaskManagers the cluster has declared lost.
+pub async fn lost_task_managers(cluster: &Cluster) -> usize {
+    let mut caller = Caller::new(&cluster.api_addrs(), 0);
+    let answer = caller.read("/v1/task-managers?state=lost", SETTLE).await.expect("the cluster answers");
+    answer.body["items"].as_array().map_or(0, Vec::len)
 }

@@ -32,7 +32,7 @@ fn numbers() -> Vec<u64> {
     }
 }
 
-fn strace_is_here() -> bool {
+pub fn strace_is_here() -> bool {
     let found = Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if found.is_ok_and(|status| status.success()) {
         return true;

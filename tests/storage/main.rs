@@ -9,7 +9,9 @@ mod durability;
 mod faults;
 mod full_disk;
 mod kill;
+#[path = "../support/loop_device.rs"]
 mod loop_device;
+mod lying_write;
 mod model;
 mod power_cut;
 mod quarantine;

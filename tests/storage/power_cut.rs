@@ -5,7 +5,7 @@
 //! the disk, not what only the page cache knew. The copy is repaired as after a crash, mounted, and opened. Killing a
 //! process alone would prove nothing here, because the page cache survives it.
 //!
-//! `SLOTKEEPER_POWER_CUTS` sets how many cuts (3 if not set). `loop_device.rs` says what they need.
+//! `SLOTKEEPER_POWER_CUTS` sets how many cuts (40 if not set). `loop_device.rs` says what they need.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -74,7 +74,7 @@ impl Moment {
         if number % 4 == 3 {
             Moment::Early(Duration::from_millis(dice.below(45)))
         } else {
-            Moment::UnderLoad(Duration::from_millis(20 + dice.below(1500)))
+            Moment::UnderLoad(Duration::from_millis(20 + dice.below(800)))
         }
     }
 
@@ -103,7 +103,7 @@ fn a_power_cut_loses_nothing_acknowledged() {
     if loop_device::is_missing() {
         return;
     }
-    let cuts = std::env::var("SLOTKEEPER_POWER_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(3);
+    let cuts = std::env::var("SLOTKEEPER_POWER_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(40);
     let seed = fresh_seed();
     let mut dice = Dice::new(seed);
     for number in 0..cuts {

@@ -1,13 +1,14 @@
 //! A drill: three real servers under the verifying workload of `chaos/`, one thing that happens to them, and the verdict.
 //!
-//! What it promises: the verdict is over the whole history, and a run that proves nothing fails as well; one cluster at
-//! a time in each test program. What it must not do: inject anything itself. Shared by `tests/failover` and
-//! `tests/durability`, which bring the modules of `chaos/` that it names.
+//! What it promises: the verdict is over the whole history and over every process that was started (`processes.rs`), and a
+//! run that proves nothing fails as well; one cluster at a time in each test program; what fails prints its seed and the
+//! command that repeats it. What it must not do: inject anything itself. Shared by several test programs, which bring
+//! the modules of `chaos/` that it names.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
@@ -15,10 +16,15 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::{Cluster, SETTLE};
 use crate::http::{Answer, Caller};
-use crate::{history, verdict, workload};
+use crate::{history, processes, verdict, workload};
 
 /// One cluster at a time: three servers and a workload are enough for two cores.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+/// For tests that need a cluster to themselves and no workload.
+pub async fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().await
+}
 
 /// A cluster under load.
 pub struct Drill {
@@ -28,7 +34,35 @@ pub struct Drill {
     stop: Arc<AtomicBool>,
     /// Where the history goes.
     pub report: PathBuf,
+    _repeat: Repeat,
     _turn: MutexGuard<'static, ()>,
+}
+
+/// The seed of the clients' choices, which is printed when the test fails. The threads' interleaving it can not fix.
+struct Repeat {
+    seed: u64,
+}
+
+impl Repeat {
+    fn new() -> Self {
+        let given =
+            std::env::var("SLOTKEEPER_SEED").ok().map(|seed| seed.parse().expect("a seed is a number"));
+        let fresh =
+            || SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |now| u64::from(now.subsec_micros()));
+        Self { seed: given.unwrap_or_else(fresh) }
+    }
+}
+
+impl Drop for Repeat {
+    fn drop(&mut self) {
+        let thread = std::thread::current();
+        if let (true, Some(test)) = (std::thread::panicking(), thread.name()) {
+            let (seed, program) = (self.seed, env!("CARGO_CRATE_NAME"));
+            eprintln!(
+                "seed {seed} failed; repeat it with\n  SLOTKEEPER_SEED={seed} cargo test --test {program} -- --exact {test}"
+            );
+        }
+    }
 }
 
 impl Drill {
@@ -38,8 +72,20 @@ impl Drill {
     }
 
     pub async fn begin_with(extra: &[&str], lose_one_after: Option<Duration>) -> Self {
-        let turn = ONE_AT_A_TIME.lock().await;
-        let cluster = Cluster::start(Path::new(env!("CARGO_BIN_EXE_slotkeeper")), 3, extra).await;
+        Self::begin_prepared(extra, lose_one_after, |_| ()).await.0
+    }
+
+    /// The same with disks made ready: `prepare` gets the cluster before its first server starts.
+    pub async fn begin_prepared<T>(
+        extra: &[&str],
+        lose_one_after: Option<Duration>,
+        prepare: impl FnOnce(&Cluster) -> T,
+    ) -> (Self, T) {
+        let turn = turn().await;
+        let repeat = Repeat::new();
+        let mut cluster = Cluster::empty(Path::new(env!("CARGO_BIN_EXE_slotkeeper")), extra);
+        let prepared = prepare(&cluster);
+        cluster.found(3).await;
         let report = cluster.folder().join("history.jsonl");
         let stop = Arc::new(AtomicBool::new(false));
         let plan = workload::Plan {
@@ -49,12 +95,12 @@ impl Drill {
             task_managers: 6,
             lose_one_after,
             report: report.clone(),
-            seed: u64::from(std::process::id()),
+            seed: repeat.seed,
         };
         let workload = tokio::spawn(workload::run(plan));
-        let drill = Self { cluster, workload, stop, report, _turn: turn };
+        let drill = Self { cluster, workload, stop, report, _repeat: repeat, _turn: turn };
         drill.wait_for_acknowledgements(50).await;
-        drill
+        (drill, prepared)
     }
 
     /// Waits until so many more operations have been acknowledged.
@@ -72,15 +118,15 @@ impl Drill {
     pub async fn end(self) -> Cluster {
         self.cluster.wait_until_ready(SETTLE).await;
         self.wait_for_acknowledgements(100).await;
-        let Self { cluster, workload, stop, report, _turn } = self;
+        let Self { mut cluster, workload, stop, report, _repeat, _turn } = self;
         stop.store(true, Ordering::SeqCst);
         let live = workload.await.expect("the workload does not panic");
-        let logs = || cluster.all_logs();
-        let live = live.unwrap_or_else(|why| panic!("the run is invalid: {why}\n{}", logs()));
+        let live = live.unwrap_or_else(|why| panic!("the run is invalid: {why}\n{}", cluster.all_logs()));
         let verdict = verdict::judge(&cluster.api_addrs(), &report).await;
-        let verdict = verdict.unwrap_or_else(|why| panic!("no verdict: {why}\n{}", logs()));
+        let verdict = verdict.unwrap_or_else(|why| panic!("no verdict: {why}\n{}", cluster.all_logs()));
         println!("{:?}", verdict.counts);
-        assert!(verdict.violations.is_empty() && live == 0, "{:#?}\n{}", verdict.violations, logs());
+        let violations = [verdict.violations, processes::violations(&mut cluster)].concat();
+        assert!(violations.is_empty() && live == 0, "{violations:#?}\n{}", cluster.all_logs());
         cluster
     }
 }

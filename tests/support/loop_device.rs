@@ -1,13 +1,11 @@
 //! File systems in files, mounted through a loop device, for faults that need a file system of their own.
 //!
 //! Without root, loop devices and the tools of ext4 the tests fail, because a fault that is not tried is not survived;
-//! `SLOTKEEPER_WITHOUT_LOOP=1` accepts that in writing.
+//! `SLOTKEEPER_WITHOUT_LOOP=1` accepts that in writing. Shared by `tests/storage` and `tests/durability`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-use crate::store::quick_directory;
 
 /// Runs a program; its words are the error.
 pub fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
@@ -56,7 +54,7 @@ pub fn make_image(image: &Path, bytes: u64) -> Result<(), String> {
 
 /// Whether these tests cannot be made and that is accepted.
 pub fn is_missing() -> bool {
-    let room = quick_directory();
+    let room = tempfile::tempdir().unwrap();
     let image = room.path().join("disk.img");
     let tried = make_image(&image, 16 << 20)
         .and_then(|()| Mounted::new(&image, room.path().join("mounted")).map(drop));

@@ -1,0 +1,40 @@
+//! The snapshots of a node, with their failures told as what they are.
+//!
+//! What it promises: a disk that refuses a snapshot, or has damaged one, is named as the reason why the node stops, before
+//! the engine stops over it. What it must not do: keep the engine from stopping. Tested in `tests/durability/lost_disk.rs`.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::errors::StopReason;
+use super::start::end;
+use crate::storage::{Snapshot, SnapshotId, SnapshotStorage, StorageError};
+
+pub(super) struct SnapshotDisk {
+    pub snapshots: Arc<dyn SnapshotStorage>,
+    pub stop: watch::Sender<Option<StopReason>>,
+}
+
+impl SnapshotDisk {
+    fn told<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        if let Err(error) = &result {
+            end(&self.stop, StopReason::Storage(error.clone()));
+        }
+        result
+    }
+}
+
+impl SnapshotStorage for SnapshotDisk {
+    fn save(&self, id: SnapshotId, meta: &[u8], body: &[u8]) -> Result<(), StorageError> {
+        self.told(self.snapshots.save(id, meta, body))
+    }
+
+    fn newest_id(&self) -> Result<Option<SnapshotId>, StorageError> {
+        self.told(self.snapshots.newest_id())
+    }
+
+    fn newest(&self, log_purged_through: Option<u64>) -> Result<Option<Snapshot>, StorageError> {
+        self.told(self.snapshots.newest(log_purged_through))
+    }
+}

@@ -1,0 +1,39 @@
+//! Disks that are slow and work: each sync takes longer than a follower waits for a leader, and no election comes of it.
+
+use super::drill::{Drill, cluster_document};
+use super::http::Caller;
+use super::strace::{self, Strace};
+
+/// In microseconds; elections are due after 130 to 180 ms of silence.
+const SLOW_SYNC: &str = "inject=fdatasync:delay_enter=200000";
+/// Acknowledgements of one look, which take some ten syncs after one another.
+const LOOK: usize = 60;
+/// Other work on the machine may cost a leader its lease now and then; slow syncs would cost it in every look.
+const LOOKS_MAX: usize = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_leader_changes_while_every_sync_takes_longer_than_an_election() {
+    if !strace::is_here() {
+        return;
+    }
+    let drill = Drill::begin(&[]).await;
+    let pids: Vec<u32> = (0..3).map(|number| drill.cluster.pid(number)).collect();
+    let trace = drill.cluster.folder().join("slow-syncs");
+    let options = ["-o", trace.to_str().unwrap(), "-e", "trace=fdatasync", "-e", SLOW_SYNC];
+    let tracer = Strace::attach(&pids, &options, drill.cluster.folder());
+    let mut caller = Caller::new(&drill.cluster.api_addrs(), 0);
+    let mut terms = vec![cluster_document(&mut caller).await["term"].as_u64()];
+    loop {
+        drill.wait_for_acknowledgements(LOOK).await;
+        terms.push(cluster_document(&mut caller).await["term"].as_u64());
+        if terms[terms.len() - 2..].iter().all(|term| *term == terms[terms.len() - 1] && term.is_some()) {
+            break;
+        }
+        assert!(terms.len() <= LOOKS_MAX, "the leader changes all the time: {terms:?}");
+    }
+    tracer.detach();
+    let delayed = std::fs::read_to_string(trace).unwrap().matches("(DELAYED)").count();
+    assert!(delayed >= 20, "only {delayed} syncs were slow: this proves nothing");
+    println!("{delayed} slow syncs, terms {terms:?}");
+    drill.end().await;
+}
