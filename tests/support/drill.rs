@@ -1,8 +1,8 @@
 //! A drill: three real servers under the verifying workload of `chaos/`, one thing that happens to them, and the verdict.
 //!
 //! What it promises: the verdict is over the whole history, and a run that proves nothing fails as well; one cluster at
-//! a time in each test program. What it must not do: inject anything itself. Shared by `tests/failover` and
-//! `tests/durability`, which bring the modules of `chaos/` that it names.
+//! a time in each test program. What it must not do: inject anything itself. Shared by `tests/failover`,
+//! `tests/durability` and `tests/drills`, which bring the modules of `chaos/` that it names.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
