@@ -40,3 +40,5 @@ pub use record::RECORD_CAP_BYTES;
 pub use snapshot::{IncomingSnapshot, SavedSnapshot, Snapshot, SnapshotId, SnapshotStore};
 pub use space::{Space, SpaceState};
 pub use stores::{DiskStores, LogStorage, OpenStores, SnapshotStorage, Stores};
+#[cfg(fuzzing)]
+pub use tip::is_tip;
