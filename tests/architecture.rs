@@ -207,7 +207,7 @@ fn the_pure_rooms_name_no_clock_no_task_and_no_socket() {
 #[test]
 fn every_file_says_what_it_is_and_stays_readable() {
     let mut findings = Vec::new();
-    let folders = ["src", "tests", "chaos", "benches"];
+    let folders = ["src", "tests", "chaos", "benches", "fuzz"];
     for source in folders.into_iter().flat_map(sources_below) {
         let path = source.path.display().to_string();
         let lines = source.text.lines().count();
@@ -234,7 +234,7 @@ fn nothing_is_left_for_later_and_only_the_printer_prints() {
         [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["todo", "!("].concat(), ["dbg", "!("].concat()];
     let ignored = ["#[ign", "ore"].concat();
     let mut findings = Vec::new();
-    for source in ["src", "tests", "chaos", "benches"].into_iter().flat_map(sources_below) {
+    for source in ["src", "tests", "chaos", "benches", "fuzz"].into_iter().flat_map(sources_below) {
         for (index, line) in source.text.lines().enumerate() {
             if left_over.iter().chain([&ignored]).any(|mark| line.contains(mark.as_str())) {
                 findings.push(format!("{}:{}: left over", source.path.display(), index + 1));

@@ -5,6 +5,10 @@
 //! forged length in a stream could claim any amount of memory. Tested below with golden bytes.
 
 use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
+use bincode::de::read::{BorrowReader, Reader};
+use bincode::de::{BorrowDecode, Decoder, DecoderImpl};
+use bincode::error::DecodeError;
+use bincode::serde::BorrowCompat;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -14,8 +18,9 @@ use super::CodecError;
 /// a state takes that is as large as its limits allow in practice.
 pub const LARGEST_DECODABLE_BYTES: usize = 2 << 30;
 
-/// The decoder counts the width of an integer, not the bytes it takes in the input, hence the factor.
-const DECODER_CLAIM_LIMIT_BYTES: usize = LARGEST_DECODABLE_BYTES * 16;
+/// The decoder counts the width of an integer, not the bytes it takes in the input: up to so many for one.
+const CLAIMED_PER_BYTE: usize = 16;
+const DECODER_CLAIM_LIMIT_BYTES: usize = LARGEST_DECODABLE_BYTES * CLAIMED_PER_BYTE;
 
 fn options() -> Configuration<LittleEndian, Varint, Limit<DECODER_CLAIM_LIMIT_BYTES>> {
     config::standard().with_limit::<DECODER_CLAIM_LIMIT_BYTES>()
@@ -40,12 +45,54 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit_bytes: usize) -> Result<T
     if bytes.len() > limit_bytes {
         return Err(CodecError::TooLarge { found_bytes: bytes.len(), limit_bytes });
     }
-    let (value, read_bytes) = bincode::serde::decode_from_slice(bytes, options())
-        .map_err(|error| CodecError::Malformed { reason: error.to_string() })?;
-    if read_bytes != bytes.len() {
-        return Err(CodecError::TrailingBytes { trailing_bytes: (bytes.len() - read_bytes) as u64 });
+    let (value, left) =
+        read_value(bytes).map_err(|error| CodecError::Malformed { reason: error.to_string() })?;
+    match left {
+        0 => Ok(value),
+        left => Err(CodecError::TrailingBytes { trailing_bytes: left as u64 }),
     }
-    Ok(value)
+}
+
+/// The value at the beginning of `bytes`, and how many bytes follow it.
+fn read_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
+    let mut decoder = DecoderImpl::new(Rest(bytes), options(), ());
+    // The decoder's own limit is fixed when it is compiled. A text or a byte string is allocated at the length that it
+    // announces, so this input may announce no more than what it can hold: the rest of the limit counts as used.
+    decoder.claim_bytes_read(DECODER_CLAIM_LIMIT_BYTES - bytes.len() * CLAIMED_PER_BYTE)?;
+    let BorrowCompat(value) = BorrowCompat::borrow_decode(&mut decoder)?;
+    Ok((value, decoder.reader().0.len()))
+}
+
+/// What is still to be read.
+struct Rest<'a>(&'a [u8]);
+
+impl Reader for Rest<'_> {
+    #[inline]
+    fn read(&mut self, bytes: &mut [u8]) -> Result<(), DecodeError> {
+        bytes.copy_from_slice(self.take_bytes(bytes.len())?);
+        Ok(())
+    }
+
+    #[inline]
+    fn peek_read(&mut self, count: usize) -> Option<&[u8]> {
+        self.0.get(..count)
+    }
+
+    #[inline]
+    fn consume(&mut self, count: usize) {
+        self.0 = self.0.get(count..).unwrap_or_default();
+    }
+}
+
+impl<'a> BorrowReader<'a> for Rest<'a> {
+    #[inline]
+    fn take_bytes(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
+        let missing = length.saturating_sub(self.0.len());
+        let (taken, rest) =
+            self.0.split_at_checked(length).ok_or(DecodeError::UnexpectedEnd { additional: missing })?;
+        self.0 = rest;
+        Ok(taken)
+    }
 }
 
 #[cfg(test)]
@@ -92,10 +139,19 @@ mod tests {
 
     #[test]
     fn a_forged_length_claims_no_memory() {
-        let forged = [253, 255, 255, 255, 255, 255, 255, 255, 127];
-        assert!(matches!(decode::<Vec<u64>>(&forged, 100), Err(CodecError::Malformed { .. })));
-        assert!(matches!(decode::<String>(&forged, 100), Err(CodecError::Malformed { .. })));
-        assert!(matches!(decode::<bytes::Bytes>(&forged, 100), Err(CodecError::Malformed { .. })));
+        // More than there is in the world, and more than this input can hold although the decoder may read as much.
+        for length in [i64::MAX as u64, 30 << 30, 1 << 20] {
+            let forged = [&[253][..], &length.to_le_bytes()].concat();
+            assert!(matches!(decode::<Vec<u64>>(&forged, 100), Err(CodecError::Malformed { .. })));
+            for reason in [
+                decode::<String>(&forged, 100).map(drop),
+                decode::<bytes::Bytes>(&forged, 100).map(drop),
+                decode::<Option<Vec<String>>>(&[&[1, 1][..], &forged].concat(), 100).map(drop),
+            ] {
+                let Err(CodecError::Malformed { reason }) = reason else { panic!("{length}: {reason:?}") };
+                assert!(reason.contains("Limit"), "{length} bytes were asked for: {reason}");
+            }
+        }
     }
 
     #[test]

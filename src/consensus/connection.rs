@@ -120,6 +120,21 @@ fn open<T: DeserializeOwned>(format: codec::Format, message: &BytesMut) -> Resul
     codec::open(format, message).map_err(ConnectionError::Unreadable)
 }
 
+/// Whether these bytes are the content of a request or of an answer, for `fuzz/`. One that is must read the same after it
+/// was sent on.
+#[cfg(fuzzing)]
+pub fn is_peer_message(content: &[u8]) -> bool {
+    fn is<T: Serialize + DeserializeOwned>(format: codec::Format, content: &[u8]) -> bool {
+        let read = |message: &Bytes| open::<T>(format, &BytesMut::from(&message[..]));
+        let Ok(message) = read(&codec::seal_bytes(format, content)) else { return false };
+        let sent = seal(format, &message);
+        let again = read(&sent).expect("what was read can be sent on");
+        assert_eq!(seal(format, &again), sent, "a message reads otherwise after it was sent on");
+        true
+    }
+    is::<Envelope<Request>>(REQUEST_FORMAT, content) | is::<Reply>(ANSWER_FORMAT, content)
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::io::AsyncWriteExt;

@@ -44,6 +44,8 @@ mod transport;
 mod types;
 
 pub use bootstrap::{Bootstrap, FIRST_MEMBERS_MAX, RequestMembership};
+#[cfg(fuzzing)]
+pub use connection::is_peer_message;
 pub use errors::{BarrierError, MembershipConflict, MembershipError, ProposeError, StartError, StopReason};
 pub use handle::Consensus;
 pub use log_store::LogAdapter;

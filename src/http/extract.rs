@@ -53,6 +53,18 @@ pub(super) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal
     Ok(value)
 }
 
+/// What a request with this body is read as, for `fuzz/`. A refusal must be one that tells the caller what is wrong.
+#[cfg(fuzzing)]
+pub fn read_body<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let refusal = match parse_json(bytes) {
+        Ok(value) => return Some(value),
+        Err(refusal) => refusal,
+    };
+    assert_eq!(refusal.code(), crate::api::ProblemCode::InvalidRequest);
+    assert!(refusal.field().is_some_and(|field| !field.is_empty() && field.chars().count() <= 200));
+    None
+}
+
 fn json_refusal(path: &str, error: &serde_json::Error) -> Refusal {
     let text = error.to_string();
     if !error.is_data() {
@@ -62,7 +74,9 @@ fn json_refusal(path: &str, error: &serde_json::Error) -> Refusal {
     let parent = if path == "." { "" } else { path };
     let named = ["unknown field `", "missing field `", "duplicate field `"]
         .iter()
-        .find_map(|prefix| message.strip_prefix(prefix)?.split('`').next());
+        .find_map(|prefix| message.strip_prefix(prefix)?.split('`').next())
+        // A member without a name is none that could be named.
+        .filter(|name| !name.is_empty());
     let field = match named {
         Some(name) if parent.ends_with(name) => parent.to_owned(),
         Some(name) if parent.is_empty() => name.to_owned(),
@@ -200,6 +214,7 @@ mod tests {
         assert_eq!(field(r#"{}"#), "slots");
         assert_eq!(field(r#"{"slots":1,"speed":2}"#), "speed");
         assert_eq!(field(r#"{"slots":1,"slots":2}"#), "slots");
+        assert_eq!(field(r#"{"":1}"#), "body");
         assert_eq!(field(r#"{"slots":1,"profile":{"cpu_cores":1.2345}}"#), "profile.cpu_cores");
         assert_eq!(field(r#"{"slots":1,"constraints":[{"label":"a"}]}"#), "constraints[0]");
         let line = r#"{"version":1,"requirements":[{"name":"a","desired":1},{"name":"a b","desired":1}]}"#;

@@ -49,6 +49,8 @@ pub use cluster_view::{
     BarrierFailure, CONTACT_AGE_MAX, ClusterFigures, ClusterMember, ClusterPicture, ClusterView,
     MemberReport, MembershipFailure,
 };
+#[cfg(fuzzing)]
+pub use extract::read_body;
 pub use openapi::openapi_json;
 pub use options::HttpOptions;
 pub use panics::{Panicked, contain, is_contained};

@@ -68,13 +68,13 @@ impl Refusal {
     }
 
     /// The code.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn code(&self) -> ProblemCode {
         self.problem.code
     }
 
     /// The field that is wrong.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn field(&self) -> Option<&str> {
         self.problem.field.as_deref()
     }

@@ -3,7 +3,7 @@
 //! What it promises: below the floor this node takes no new writes as a leader, and hands over to the other voters in
 //! turn until one with room leads, while there is still room for what is under way; a person is told in time. What it
 //! must not do: free space, or end the node; the log engine would not open again on a full disk. Tested with real disks
-//! in `tests/durability/full_disk.rs`.
+//! in `tests/drills/full_disk.rs`.
 
 use std::time::Duration;
 

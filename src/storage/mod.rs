@@ -47,3 +47,5 @@ pub use snapshot::{IncomingSnapshot, SavedSnapshot, Snapshot, SnapshotId, Snapsh
 pub use space::{Space, SpaceState};
 pub use statistics::LogStatistics;
 pub use stores::{DiskStores, LogStorage, OpenStores, SnapshotStorage, Stores};
+#[cfg(fuzzing)]
+pub use tip::is_tip;

@@ -208,6 +208,20 @@ fn decode_slot(bytes: &[u8]) -> Result<Slot, CodecError> {
     codec::decode(encoded, BODY_BYTES)
 }
 
+/// Whether these bytes are the content of a slot, for `fuzz/`. One that is must read the same after it was written again.
+#[cfg(fuzzing)]
+pub fn is_tip(content: &[u8]) -> bool {
+    let mut body = content.to_vec();
+    body.resize(body.len().max(BODY_BYTES), 0);
+    let Ok(slot) = decode_slot(&codec::seal_bytes(format::TIP, &body)) else { return false };
+    assert_eq!(
+        decode_slot(&encode_slot(&slot)),
+        Ok(slot),
+        "a slot reads otherwise after it was written again"
+    );
+    true
+}
+
 fn read_newest(file: &File, path: &Path) -> Result<Slot, StorageError> {
     let mut newest: Option<Slot> = None;
     let mut problems = Vec::new();

@@ -22,4 +22,5 @@ mod command_line;
 mod mutation;
 mod peers;
 mod requests;
+mod seeds;
 mod stored;

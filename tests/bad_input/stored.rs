@@ -9,11 +9,11 @@ use slotkeeper::replica::{self, RECORD_FORMAT, Replica, STATE_FORMAT, seal};
 use crate::generator::{Played, play, run};
 use crate::mutation::{Dice, cases, mutated};
 
-/// A run of a cluster that is the same every time.
-fn played(seed: u8) -> Played {
+/// A run of a cluster of up to so many steps that is the same every time.
+pub fn played(seed: u8, steps: usize) -> Played {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-    play(&run(40).new_tree(&mut runner).unwrap().current()).unwrap()
+    play(&run(steps).new_tree(&mut runner).unwrap().current()).unwrap()
 }
 
 /// The state that the records before the last one lead to.
@@ -29,7 +29,7 @@ fn state_before_last(log: &[Record]) -> State {
 fn a_record_of_wrong_content_is_refused_or_applied_without_breaking_a_rule() {
     let (mut refused, mut applied) = (0, 0);
     for seed in 0..20 {
-        let log = played(seed).log;
+        let log = played(seed, 40).log;
         let state = state_before_last(&log);
         let body = codec::encode(log.last().unwrap()).unwrap();
         let mut dice = Dice::new(u64::from(seed));
@@ -54,7 +54,7 @@ fn a_record_of_wrong_content_is_refused_or_applied_without_breaking_a_rule() {
 
 #[test]
 fn a_damaged_record_is_never_taken_for_another_one() {
-    let log = played(1).log;
+    let log = played(1, 40).log;
     let mut dice = Dice::new(1);
     for record in &log {
         let sealed = seal(record);
@@ -67,7 +67,7 @@ fn a_damaged_record_is_never_taken_for_another_one() {
 
 #[test]
 fn a_state_of_wrong_content_is_refused_whole() {
-    let log = played(2).log;
+    let log = played(2, 40).log;
     let replica = Replica::new();
     for record in &log {
         replica.apply(&seal(record)).unwrap();

@@ -1,10 +1,13 @@
-//! Two of three disks are lost for good: the steps of "The majority is lost for good".
+//! Two of three disks are lost for good, gone or damaged: the steps of "The majority is lost for good".
+
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, SETTLE};
+use super::damaged_disk::{cut_log, flip_bytes, is_quarantined};
 use super::drill::{Drill, member, must, wait_for_member};
-use super::http::Caller;
+use super::http::{Answer, Call, Caller};
 use super::runbook::{Hands, steps};
 
 const HEADING: &str = "The majority is lost for good";
@@ -52,20 +55,87 @@ async fn what_the_survivor_had_lives_on_in_a_new_cluster_of_three() {
     let mut drill = Drill::begin(&[]).await;
     drill.wait_for_acknowledgements(200).await;
     let left = drill.cluster.leader().await;
-    let lost: Vec<usize> = (0..3).filter(|number| *number != left).collect();
-    for number in &lost {
-        drill.cluster.kill(*number);
-        std::fs::remove_dir_all(drill.cluster.data_dir(*number)).unwrap();
+    for number in others(left) {
+        drill.cluster.kill(number);
+        std::fs::remove_dir_all(drill.cluster.data_dir(number)).unwrap();
     }
     drill.cluster.terminate(left);
+    is_made_three_again(drill, left).await;
+}
+
+fn others(left: usize) -> [usize; 2] {
+    [(left + 1) % 3, (left + 2) % 3]
+}
+
+/// A new cluster of one from the directory of `left`, which has ended, then of three, under the load that went on.
+async fn is_made_three_again(mut drill: Drill, left: usize) {
     let report = recover(&mut drill.cluster, left).await;
     assert!(report.contains("restore epoch   1"), "{report}");
     drill.wait_for_acknowledgements(100).await;
-    for number in lost {
+    for number in others(left) {
         add_voter(&mut drill.cluster, left, number).await;
     }
     drill.wait_for_acknowledgements(100).await;
     drill.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_two_of_three_are_damaged_the_third_shows_no_empty_state_and_is_the_new_cluster() {
+    let mut drill = Drill::begin(&[]).await;
+    drill.wait_for_acknowledgements(200).await;
+    let left = drill.cluster.leader().await;
+    for (number, damage) in others(left).into_iter().zip([flip_bytes, cut_log]) {
+        drill.cluster.kill(number);
+        damage(drill.cluster.data_dir(number));
+    }
+    for number in others(left) {
+        is_quarantined(&mut drill.cluster, number);
+        shows_no_empty_state(&drill.cluster, left).await;
+    }
+    let asked = "/v1/jobs?consistency=stale";
+    assert_eq!(
+        once(&drill.cluster, left, asked).await.status,
+        200,
+        "what it has, it still shows to who asks"
+    );
+    drill.cluster.terminate(left);
+    drill.cluster.start_server(left);
+    until_live(&drill.cluster, left).await;
+    shows_no_empty_state(&drill.cluster, left).await;
+    drill.cluster.terminate(left);
+    is_made_three_again(drill, left).await;
+}
+
+/// Asks the one server that is left for everything that the load has made: it shows it or refuses.
+async fn shows_no_empty_state(cluster: &Cluster, left: usize) {
+    for list in ["/v1/jobs", "/v1/task-managers", "/v1/allocations"] {
+        for consistency in ["stale", "linearizable"] {
+            let answer = once(cluster, left, &format!("{list}?consistency={consistency}")).await;
+            let items = answer.body["items"].as_array().map_or(0, Vec::len);
+            let is_refused = (answer.status, answer.code()) == (503, "no_leader");
+            assert!(is_refused || (answer.status == 200 && items > 0), "{list}: {answer:?}");
+            assert!(is_refused || consistency == "stale", "a linearizable read without a quorum: {answer:?}");
+        }
+    }
+}
+
+async fn once(cluster: &Cluster, number: usize, path: &str) -> Answer {
+    let api_addr = cluster.addresses(number).0;
+    let call = Call { method: "GET", path, key: None, body: None };
+    let answer = Caller::new(std::slice::from_ref(&api_addr), 0).once(&api_addr, &call).await;
+    answer.unwrap_or_else(|| panic!("`{path}` is not answered\n{}", cluster.all_logs()))
+}
+
+/// Waits until a server that was started answers at all.
+async fn until_live(cluster: &Cluster, number: usize) {
+    let api_addr = cluster.addresses(number).0;
+    let caller = Caller::new(std::slice::from_ref(&api_addr), 0);
+    let call = Call { method: "GET", path: "/livez", key: None, body: None };
+    let deadline = Instant::now() + SETTLE;
+    while caller.once(&api_addr, &call).await.is_none_or(|answer| answer.status != 200) {
+        assert!(Instant::now() < deadline, "it does not answer\n{}", cluster.all_logs());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Drills: what `docs/operations.md` tells a person to do at night, done by its own words to real servers.
 //!
-//! The commands are read out of the document, so that a step that does not work fails here. The verifying workload of
-//! `chaos/` runs meanwhile, and the verdict is over its whole history.
+//! The commands are read out of the document, so that a step that does not work fails here. Where the cluster is under load,
+//! the verdict of `chaos/` is over its whole history; a full disk and a replica that differs are tried without.
 
 #[path = "../../chaos/cluster.rs"]
 #[allow(dead_code)]
@@ -23,6 +23,10 @@ mod verdict;
 #[path = "../../chaos/workload.rs"]
 mod workload;
 
+mod damaged_disk;
+mod full_disk;
 mod lost_member;
 mod lost_quorum;
+mod replacement;
+mod replica_differs;
 mod runbook;

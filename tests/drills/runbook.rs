@@ -1,18 +1,49 @@
 //! The runbook as something that runs: the commands below a heading, with the words in capitals filled in.
+//!
+//! What it promises: a person who does what the document prints does what is done here, in the same order; the table of
+//! exit statuses is followed as it stands. What it must not do: know a command that the document does not print.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// The commands of the code blocks below a heading of `docs/operations.md`, in order.
-pub fn steps(heading: &str) -> Vec<String> {
+/// Programs of the machine that a step may use.
+const TOOLS: [&str; 3] = ["df", "du", "rm"];
+
+/// The part of `docs/operations.md` below a heading.
+fn part(heading: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/operations.md");
     let text = std::fs::read_to_string(path).unwrap();
-    let section = text.split("\n## ").find(|section| section.starts_with(heading));
-    let section = section.unwrap_or_else(|| panic!("the runbook has no part `{heading}`"));
-    let blocks = section.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap_or_default());
+    let part = text.split("\n## ").find(|part| part.lines().next() == Some(heading));
+    part.unwrap_or_else(|| panic!("the runbook has no part `{heading}`")).to_owned()
+}
+
+/// The commands of the code blocks below a heading, in order.
+pub fn steps(heading: &str) -> Vec<String> {
+    let part = part(heading);
+    let blocks = part.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap_or_default());
     let lines = blocks.flat_map(str::lines).map(|line| line.split("  #").next().unwrap_or_default().trim());
     lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// The heading that `text` sends its reader to.
+fn reference(text: &str) -> Option<&str> {
+    text.split('*').nth(1)
+}
+
+/// What the table of exit statuses sends a person to: the commands of the part that it names, or of the part that this
+/// one names if it has none of its own.
+pub fn steps_after(status: Option<i32>) -> Vec<String> {
+    let row = format!("| {} |", status.expect("the server ended by itself"));
+    let table = part("How a server ends");
+    let row = table.lines().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("no row `{row}`"));
+    let heading = reference(row).unwrap_or_else(|| panic!("the row names no part: {row}"));
+    let own = steps(heading);
+    if !own.is_empty() {
+        return own;
+    }
+    let text = part(heading);
+    steps(reference(&text).unwrap_or_else(|| panic!("`{heading}` has no commands and names no part")))
 }
 
 /// Does steps, with words filled in.
@@ -31,7 +62,7 @@ impl Hands {
         self.words.insert(word.to_owned(), value.to_string());
     }
 
-    /// Runs a step that ends; gives what it printed as data.
+    /// Runs a step that ends well; gives what it printed as data.
     pub fn run(&self, step: &str) -> String {
         let output = self.command(step).stdin(Stdio::null()).output().unwrap();
         let (out, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -49,8 +80,12 @@ impl Hands {
     fn command(&self, step: &str) -> Command {
         let step = self.filled(step);
         let mut words = step.split_whitespace();
-        assert_eq!(words.next(), Some("slotkeeper"), "a step of another program: {step}");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_slotkeeper"));
+        let program = match words.next() {
+            Some("slotkeeper") => env!("CARGO_BIN_EXE_slotkeeper"),
+            Some(tool) if TOOLS.contains(&tool) => tool,
+            _ => panic!("a step of another program: {step}"),
+        };
+        let mut command = Command::new(program);
         command.args(words).env("SLOTKEEPER_SERVERS", &self.words["SERVERS"]);
         command.env("SLOTKEEPER_FREE_SPACE_FLOOR", "16MiB");
         command

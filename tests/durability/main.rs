@@ -1,9 +1,9 @@
 //! Durability of real `slotkeeper server` processes: what they promise about disks, seen from outside.
 //!
 //! The system calls of whole clusters are traced with `strace` and every acknowledgement is held against the syncs
-//! before it; disks are made to refuse and to hang under running servers; data directories are damaged, lost and
-//! shared; servers are killed while they open. Where a cluster is under load, the verdict of `chaos/` must be clean.
-//! A full disk, a replica that differs and a restart without a leader are tried without load.
+//! before it; disks are made to refuse and to hang under running servers; data directories are shared; servers are killed
+//! while they open. Where a cluster is under load, the verdict of `chaos/` must be clean; a restart without a leader is tried
+//! without load. What a person does about damage is tried in `tests/drills`.
 //! `tests/run` installs `strace`; without it the tests that need it fail, unless `SLOTKEEPER_WITHOUT_STRACE=1` says that
 //! this is known.
 
@@ -31,10 +31,7 @@ mod workload;
 
 mod acknowledgements;
 mod configuration;
-mod damage;
 mod disk_errors;
-mod divergence;
-mod full_disk;
 mod lost_disk;
 mod power_cut;
 mod program;

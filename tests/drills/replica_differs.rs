@@ -1,8 +1,10 @@
-//! A replica whose state really differs: it names the others and ends itself, and they serve on.
+//! A replica whose state really differs: it names the others and ends itself, they serve on, and the documented command puts a
+//! new server in its place.
 //!
-//! The drill of `docs/operations.md`: the snapshot of a server that is down is altered through the library's own formats,
+//! The snapshot of a server that is down is altered through the library's own formats,
 //! so that every checksum holds and only the comparison between the replicas can tell.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
@@ -15,9 +17,10 @@ use slotkeeper::storage::{DataDir, DataDirOptions, SnapshotStore};
 use uuid::Uuid;
 
 use super::cluster::{Cluster, SETTLE};
-use super::drill::must;
+use super::drill::{cluster_document, must};
 use super::http::Caller;
-use super::program;
+use super::replacement::replace;
+use super::runbook::steps_after;
 
 /// As many entries as a snapshot needs at the least, and some more.
 const SHORT_LOG: [&str; 2] = ["--snapshot-interval", "100"];
@@ -51,8 +54,8 @@ async fn write(caller: &mut Caller, number: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_differs_ends_itself_and_the_others_serve_on() {
-    let mut cluster = Cluster::start(program::path(), 3, &SHORT_LOG).await;
+async fn a_replica_that_differs_ends_itself_and_is_replaced_while_the_others_serve_on() {
+    let mut cluster = Cluster::start(Path::new(env!("CARGO_BIN_EXE_slotkeeper")), 3, &SHORT_LOG).await;
     let mut caller = Caller::new(&cluster.api_addrs(), 0);
     for number in 0..WRITES {
         write(&mut caller, number).await;
@@ -68,7 +71,8 @@ async fn a_replica_that_differs_ends_itself_and_the_others_serve_on() {
         number += 1;
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    assert_eq!(cluster.wait_exit(odd), Some(i32::from(exit::DIVERGENCE)), "{}", cluster.log_tail(odd));
+    let status = cluster.wait_exit(odd);
+    assert_eq!(status, Some(i32::from(exit::DIVERGENCE)), "{}", cluster.log_tail(odd));
     let log = cluster.log_tail(odd);
     assert!(log.contains("has applied other records than the members"), "{log}");
     for number in number..number + 20 {
@@ -76,5 +80,25 @@ async fn a_replica_that_differs_ends_itself_and_the_others_serve_on() {
     }
     for healthy in (0..3).filter(|number| *number != odd) {
         assert!(!cluster.has_ended(healthy), "{}", cluster.log_tail(healthy));
+    }
+    replace(&mut cluster, odd, &steps_after(status)).await;
+    write(&mut caller, 0).await;
+    all_have_one_history(&cluster).await;
+}
+
+/// Waits until three members report one state at one revision.
+async fn all_have_one_history(cluster: &Cluster) {
+    let mut caller = Caller::new(&cluster.api_addrs(), 0);
+    let deadline = Instant::now() + SETTLE;
+    loop {
+        let document = cluster_document(&mut caller).await;
+        let members = document["members"].as_array().cloned().unwrap_or_default();
+        let states: BTreeSet<String> =
+            members.iter().map(|member| member["state_hash"].to_string()).collect();
+        if members.len() == 3 && states.len() == 1 && !members[0]["state_hash"].is_null() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{document}\n{}", cluster.all_logs());
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }
