@@ -1,7 +1,7 @@
 //! The cluster simulation: the Raft engine, our adapters and the leader on simulated machines, networks and disks.
 
 use bytes::Bytes;
-use slotkeeper::consensus::LogRetention;
+use slotkeeper::consensus::{LogRetention, Status};
 use slotkeeper::domain::Revision;
 
 use crate::calls::Server;
@@ -10,6 +10,7 @@ use crate::machine::Machine;
 use crate::network::{Network, peer_addr};
 use crate::node::{Booting, Founding, Place, Running};
 use crate::trace;
+use crate::witness::Witness;
 use crate::world::World;
 
 const TROUBLE_MS: u64 = 12_000;
@@ -27,6 +28,7 @@ struct Cluster {
     /// Up to where each node was compared with it.
     compared: Vec<u64>,
     revisions: Vec<Option<Revision>>,
+    witness: Witness,
     back_at_ms: Vec<Option<u64>>,
     heal_at_ms: Option<u64>,
 }
@@ -44,7 +46,10 @@ pub fn run(seed: u64) -> String {
     }
     world.calm_down();
     cluster.calm_down(&mut world);
-    world.heal(|world| cluster.step(world));
+    world.heal(|world| {
+        cluster.step(world);
+        cluster.agreement()
+    });
     let terms = cluster.log.last().map_or(0, |(term, _)| *term);
     format!(
         "{size} nodes, {} ms, {} entries, {terms} terms, {} writes acknowledged",
@@ -70,6 +75,7 @@ impl Cluster {
             log: Vec::new(),
             compared: vec![0; size],
             revisions: vec![None; size],
+            witness: Witness::new(),
             back_at_ms: vec![None; size],
             heal_at_ms: None,
         };
@@ -125,12 +131,14 @@ impl Cluster {
             if world.paused[place].is_some() {
                 continue;
             }
+            let status = running.consensus.status();
+            self.witness.look(place, &status, &self.places[place].disk.promises());
             let revision = world.servers[place].as_ref().map(|server| server.replica.revision());
             if revision == self.revisions[place] {
                 continue;
             }
             self.revisions[place] = revision;
-            let applied = running.consensus.status().applied_index;
+            let applied = status.applied_index;
             for index in self.compared[place]..=applied {
                 let Some((term, content)) = self.places[place].disk.archived(index) else { continue };
                 let at = usize::try_from(index).unwrap();
@@ -159,6 +167,25 @@ impl Cluster {
         }
     }
 
+    /// Whether one node leads and all others follow it with the same members; else what stands against it.
+    fn agreement(&self) -> Result<(), String> {
+        let all: Vec<Status> =
+            self.running.iter().flatten().map(|running| running.consensus.status()).collect();
+        let mut leaders = all.iter().filter(|status| status.is_leader());
+        let (Some(leader), None) = (leaders.next(), leaders.next()) else {
+            return Err("there is not exactly one leader".to_owned());
+        };
+        let agrees = |status: &&Status| {
+            let follows = status.leader.as_ref().is_some_and(|member| member.node_id == leader.node_id);
+            let is_settled = status.members == leader.members && !status.is_changing_voters;
+            status.term == leader.term && follows && is_settled
+        };
+        match all.iter().find(|status| !agrees(status)) {
+            Some(other) => Err(format!("{leader:?}\nand {other:?}")),
+            None => Ok(()),
+        }
+    }
+
     fn crash(&mut self, world: &mut World, place: usize, back_in_ms: u64) {
         let is_power_cut = world.draw.percent(30);
         let how = if is_power_cut { "loses power" } else { "crashes" };
@@ -168,6 +195,7 @@ impl Cluster {
         (world.servers[place], world.paused[place]) = (None, None);
         self.booting[place] = None;
         self.places[place].disk.crash();
+        self.witness.crashed(place, self.places[place].disk.promises());
         (self.compared[place], self.revisions[place]) = (0, None);
         self.back_at_ms[place] = Some(world.now_ms + back_in_ms);
     }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use slotkeeper::codec;
 use slotkeeper::storage::{
     DataDir, Done, LogBounds, LogEntry, LogStatistics, LogStorage, OpenStores, Snapshot, SnapshotId,
     SnapshotStorage, StorageError, Stores,
@@ -18,6 +19,34 @@ use crate::{planted, trace};
 
 /// Entries of the log that stay readable for the observer, by index.
 pub type Archive = BTreeMap<u64, (u64, Bytes)>;
+
+/// What the disk has made durable and acknowledged, and a node therefore never goes below, whatever happens. What a
+/// planted bug acknowledges is not among it: others have to find that.
+#[derive(Debug, Clone, Default)]
+pub struct Promises {
+    vote: Option<Bytes>,
+    /// The last entry of the log; a truncation takes it back.
+    pub last: u64,
+    pub snapshot: u64,
+}
+
+impl Promises {
+    /// The term of the vote.
+    pub fn term(&self) -> u64 {
+        let vote = self.vote.as_ref().map(|vote| codec::decode::<(u64, Option<u64>, bool)>(vote, vote.len()));
+        vote.map_or(0, |vote| vote.expect("a vote is a term, a node, and whether it is committed").0)
+    }
+
+    fn keep(&mut self, write: &Write) {
+        match write {
+            Write::Append(entries) => {
+                self.last = entries.last().map_or(self.last, |entry| entry.index);
+            }
+            Write::Vote(vote) => self.vote = Some(vote.clone()),
+            Write::Truncate(_) | Write::Purge(..) => {}
+        }
+    }
+}
 
 /// When what a planted bug acknowledged too early becomes durable.
 const LATE_MS: u64 = 1_000;
@@ -39,6 +68,7 @@ struct State {
     /// How many writes are being synced, and when that is done.
     syncing: Option<(usize, u64)>,
     sync_max_ms: u64,
+    promises: Promises,
     archive: Archive,
     /// Votes that were acknowledged and are not durable yet, which only a planted bug leaves behind.
     late_votes: Vec<(u64, Bytes)>,
@@ -101,6 +131,18 @@ impl Image {
     }
 }
 
+impl Image {
+    /// What is purged must be in a snapshot.
+    fn check_snapshot(&self) {
+        let purged = self.purged.as_ref().map_or(0, |(index, _, _)| *index);
+        let snapshot = self.snapshots.iter().map(|snapshot| snapshot.id.index).max().unwrap_or(0);
+        assert!(
+            purged <= snapshot,
+            "I11: purged through {purged} and the newest snapshot ends at {snapshot}"
+        );
+    }
+}
+
 impl SimulatedDisk {
     pub fn new(mut draw: Draw) -> Self {
         let sync_max_ms = draw.within(1..=12);
@@ -112,6 +154,7 @@ impl SimulatedDisk {
             queue: VecDeque::new(),
             syncing: None,
             sync_max_ms: if planted::is("acknowledgement-before-sync") { 300 } else { sync_max_ms },
+            promises: Promises::default(),
             archive: Archive::new(),
             late_votes: Vec::new(),
             late_snapshots: Vec::new(),
@@ -140,6 +183,7 @@ impl SimulatedDisk {
                 for _ in 0..count {
                     let (write, done) = state.queue.pop_front().expect("a sync is of what is queued");
                     state.synced.write(&write);
+                    state.promises.keep(&write);
                     answered.push(done);
                 }
                 state.synced.committed = state.seen.committed.clone();
@@ -150,6 +194,7 @@ impl SimulatedDisk {
                 state.syncing = Some((state.queue.len(), due_ms));
             }
             state.finish_late();
+            state.synced.check_snapshot();
         }
         for done in answered {
             done(Ok(()));
@@ -184,7 +229,7 @@ impl SimulatedDisk {
             _ => {}
         }
         if planted::is("wiped-node") && state.draw.percent(50) {
-            state.synced = Image::default();
+            (state.synced, state.promises) = (Image::default(), Promises::default());
         }
         (state.syncing, state.crash_percent) = (None, 0);
         (state.late_snapshots, state.late_votes) = (Vec::new(), Vec::new());
@@ -206,6 +251,11 @@ impl SimulatedDisk {
     /// and truncations are rare.
     pub fn take_crash_percent(&self) -> u64 {
         std::mem::take(&mut self.lock().crash_percent)
+    }
+
+    /// What it has acknowledged.
+    pub fn promises(&self) -> Promises {
+        self.lock().promises.clone()
     }
 
     /// Up to where the newest snapshot goes.
@@ -275,6 +325,7 @@ impl Handle {
                     let is_long = last > kept.map_or(0, |kept| kept + 1);
                     state.crash_percent = if is_long { 90 } else { 20 };
                     state.archive.split_off(&kept.map_or(0, |kept| kept + 1));
+                    state.promises.last = state.promises.last.min(kept.unwrap_or(0));
                 }
                 Write::Vote(_) | Write::Purge(..) => state.crash_percent = state.crash_percent.max(5),
             }
@@ -369,6 +420,7 @@ impl SnapshotStorage for Handle {
             state.late_snapshots.push((due_ms, snapshot));
         } else {
             state.synced.snapshots.push(snapshot);
+            state.promises.snapshot = state.promises.snapshot.max(id.index);
         }
         Ok(())
     }

@@ -35,7 +35,10 @@ pub fn run(seed: u64) -> String {
     }
     domain.calm_down();
     let Domain { mut world, log, mut elect_at_ms, .. } = domain;
-    world.heal(|world| step(world, &log, &mut elect_at_ms));
+    world.heal(|world| {
+        step(world, &log, &mut elect_at_ms);
+        Ok(())
+    });
     format!(
         "{} ms, {} records, {} writes acknowledged",
         world.now_ms,

@@ -19,6 +19,7 @@ mod oracle;
 mod planted;
 mod runner;
 mod trace;
+mod witness;
 mod world;
 
 #[test]

@@ -157,8 +157,8 @@ impl World {
             && self.servers.iter().flatten().any(|server| server.leader.is_serving())
     }
 
-    /// Runs `step` until all is well.
-    pub fn heal(&mut self, mut step: impl FnMut(&mut Self)) {
+    /// Runs `step` until all is well; it says what is not in what it ran below the servers.
+    pub fn heal(&mut self, mut step: impl FnMut(&mut Self) -> Result<(), String>) {
         let until_ms = self.now_ms + HEALING_MS;
         // A fresh write must pass after the last fault.
         for client in &mut self.clients {
@@ -167,14 +167,19 @@ impl World {
         let before = self.acknowledged();
         while self.acknowledged() < before + 3 {
             assert!(self.now_ms < until_ms, "no write passes after the last fault\n{}", self.describe());
-            step(self);
+            let _ = step(self);
         }
         for client in &mut self.clients {
             client.is_active = false;
         }
-        while !self.is_well() {
-            assert!(self.now_ms < until_ms, "it is not well after the last fault\n{}", self.describe());
-            step(self);
+        let mut agreed = step(self);
+        while agreed.is_err() || !self.is_well() {
+            assert!(
+                self.now_ms < until_ms,
+                "it is not well after the last fault: {agreed:?}\n{}",
+                self.describe()
+            );
+            agreed = step(self);
         }
         for (place, server) in self.servers.iter().enumerate() {
             if let Some(Server { replica, .. }) = server {
