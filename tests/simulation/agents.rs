@@ -25,7 +25,6 @@ pub struct Agent {
     slots: u32,
     process: u32,
     keys: u32,
-    places: usize,
     place: usize,
     registering: Option<Registering>,
     epoch: Option<Epoch>,
@@ -52,7 +51,6 @@ impl Agent {
             slots: u32::from(draw.byte() % 4) + 1,
             process: 1,
             keys: 0,
-            places,
             place: draw.index(places),
             registering: None,
             epoch: None,
@@ -169,12 +167,12 @@ impl Agent {
                 }
                 Some(Answer::Heartbeat(Err(HeartbeatError::Unavailable(error)))) => {
                     self.beating = None;
-                    self.look_elsewhere(&error);
+                    self.look_elsewhere(&error, calls);
                 }
                 Some(_) => unreachable!("a heartbeat is answered as one"),
                 None if now_ms > sent_ms + PATIENCE_MS => {
                     self.beating = None;
-                    self.place = self.draw.index(self.places);
+                    self.place = *self.draw.one_of(&calls.addresses);
                 }
                 None => {}
             }
@@ -197,21 +195,21 @@ impl Agent {
             }
             Some(Answer::Submitted(Err(error), _)) => {
                 registering.call = None;
-                self.look_elsewhere(&error);
+                self.look_elsewhere(&error, calls);
             }
             Some(_) => unreachable!("a registration is answered as one"),
             None if now_ms > sent_ms + PATIENCE_MS => {
                 registering.call = None;
-                self.place = self.draw.index(self.places);
+                self.place = *self.draw.one_of(&calls.addresses);
             }
             None => {}
         }
     }
 
-    fn look_elsewhere(&mut self, error: &SubmitError) {
+    fn look_elsewhere(&mut self, error: &SubmitError, calls: &Calls) {
         self.place = match error {
             SubmitError::NotLeader { leader } => place_of(&leader.api_addr),
-            _ => self.draw.index(self.places),
+            _ => *self.draw.one_of(&calls.addresses),
         };
     }
 

@@ -93,7 +93,7 @@ impl Domain {
         };
         let options = world.leader_options();
         let (leader, _task) = machine.within(|| Leader::start(seams, options));
-        world.servers[place] = Some(Server { machine, leader, replica, log });
+        world.servers[place] = Some(Server { machine, leader, replica, log, consensus: None });
     }
 
     fn crash(&mut self, place: usize) {

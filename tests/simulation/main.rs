@@ -15,10 +15,12 @@ mod ideal_log;
 mod machine;
 mod network;
 mod node;
+mod operator;
 mod oracle;
 mod planted;
 mod runner;
 mod trace;
+mod trouble;
 mod witness;
 mod world;
 

@@ -46,13 +46,19 @@ impl World {
             now_ms: 0,
             servers: (0..places).map(|_| None).collect(),
             paused: vec![None; places],
-            calls: Calls::new(draw.fork(), weather),
+            calls: Calls::new(draw.fork(), (0..places).collect(), weather),
             oracle: Oracle::new(),
             rounds_in_flight_max,
             clients: clients.map(|number| Client::new(number, places, draw.fork())).collect(),
             agents: agents.map(|number| Agent::new(number, places, draw.fork())).collect(),
             draw,
         }
+    }
+
+    /// Room for one more server.
+    pub fn add_place(&mut self) {
+        self.servers.push(None);
+        self.paused.push(None);
     }
 
     /// What leaders are started with.
