@@ -31,6 +31,10 @@ pub struct Agent {
     generation: Generation,
     /// Until when it was told to go on, by its own clock.
     pub deadline_ms: u64,
+    /// For how long it was told to go on, the longest of all times.
+    granted_ms: u64,
+    /// When it last said anything.
+    pub last_sent_ms: u64,
     held: BTreeMap<u32, Grant>,
     highest: BTreeMap<u32, FencingToken>,
     beating: Option<(CallId, u64, slotkeeper::domain::Revision)>,
@@ -56,6 +60,8 @@ impl Agent {
             epoch: None,
             generation: Generation(0),
             deadline_ms: 0,
+            granted_ms: 0,
+            last_sent_ms: 0,
             held: BTreeMap::new(),
             highest: BTreeMap::new(),
             beating: None,
@@ -88,14 +94,17 @@ impl Agent {
         self.held.clear();
     }
 
-    /// The verdict fell that it is lost. It must have given up by then.
-    pub fn check_lost(&self, now_ms: u64) {
+    /// The verdict fell that it is lost. It must have given up by then; nothing makes up for a leader whose clock is fast.
+    /// Gives the time from which on the verdict was right.
+    pub fn check_lost(&self, now_ms: u64, fast_percent: u64) -> u64 {
+        let right_from_ms = self.deadline_ms.saturating_sub(self.granted_ms * fast_percent / 100);
         assert!(
-            now_ms >= self.deadline_ms,
+            now_ms >= right_from_ms,
             "{} was declared lost at {now_ms} although it was told to go on until {}",
             self.id,
             self.deadline_ms
         );
+        right_from_ms
     }
 
     pub fn step(&mut self, now_ms: u64, calls: &mut Calls, oracle: &mut Oracle) {
@@ -123,6 +132,7 @@ impl Agent {
         let heartbeat = Heartbeat { id: self.id.clone(), epoch, generation: self.generation, held: None };
         let call = calls.send(now_ms, self.place, Request::Heartbeat(heartbeat));
         self.beating = Some((call, now_ms, oracle.told()));
+        self.last_sent_ms = now_ms;
     }
 
     fn register(&mut self, now_ms: u64, calls: &mut Calls) {
@@ -144,6 +154,7 @@ impl Agent {
         };
         let key = Some(RequestKey { key: registering.key.clone(), fingerprint: [0; 16] });
         let submission = Submission { key, intent: Intent::Command(command) };
+        self.last_sent_ms = now_ms;
         registering.call =
             Some((calls.send(now_ms, self.place, Request::Submit(Box::new(submission))), now_ms));
     }
@@ -154,7 +165,7 @@ impl Agent {
                 Some(Answer::Heartbeat(Ok(answer))) => {
                     self.beating = None;
                     oracle.read(self.id.as_str(), answer.revision, told);
-                    self.deadline_ms = self.deadline_ms.max(sent_ms + answer.deadline_ms);
+                    self.go_on(sent_ms, answer.deadline_ms);
                     if let Some(grants) = answer.allocations
                         && now_ms < self.deadline_ms
                     {
@@ -189,7 +200,7 @@ impl Agent {
                     && now_ms < first_sent_ms + timeout_ms
                 {
                     self.epoch = Some(*epoch);
-                    self.deadline_ms = self.deadline_ms.max(first_sent_ms + timeout_ms);
+                    self.go_on(first_sent_ms, timeout_ms);
                     self.adopt(*generation, allocations.clone());
                 }
             }
@@ -204,6 +215,11 @@ impl Agent {
             }
             None => {}
         }
+    }
+
+    fn go_on(&mut self, from_ms: u64, for_ms: u64) {
+        self.deadline_ms = self.deadline_ms.max(from_ms + for_ms);
+        self.granted_ms = self.granted_ms.max(for_ms);
     }
 
     fn look_elsewhere(&mut self, error: &SubmitError, calls: &Calls) {

@@ -1,6 +1,6 @@
 //! Requests from outside to the servers, and the answers, over a network that delays, loses and doubles them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use slotkeeper::consensus::{Consensus, MembershipError};
@@ -78,6 +78,8 @@ pub struct Calls {
     draw: Draw,
     /// Where the servers are, as whoever asks them was told; never empty.
     pub addresses: Vec<usize>,
+    /// Whom no request reaches.
+    pub unreachable: BTreeSet<usize>,
     pub weather: Weather,
     next: CallId,
     sequence: u64,
@@ -93,6 +95,7 @@ impl Calls {
         Self {
             draw,
             addresses,
+            unreachable: BTreeSet::new(),
             weather,
             next: 0,
             sequence: 0,
@@ -137,6 +140,9 @@ impl Calls {
             && next.key().0 <= now_ms
         {
             let (call, place, request) = next.remove();
+            if self.unreachable.contains(&place) {
+                continue;
+            }
             if let Some(server) = servers.get(place).and_then(Option::as_ref) {
                 let (leader, replica) = (server.leader.clone(), server.replica.clone());
                 let (log, said) = (Arc::clone(&server.log), Arc::clone(&self.said));

@@ -335,7 +335,8 @@ fn first_command(number: usize, draw: &mut Draw) -> Option<Command> {
             heartbeat_interval_ms: Some(INTERVAL_MS),
             heartbeat_timeout_ms: Some(TIMEOUT_MS),
             lease_grace_ms: Some(GRACE_MS),
-            mass_loss_share_percent: Some(100),
+            expiries_per_second_max: Some(*draw.one_of(&[1, 2, 10])),
+            mass_loss_share_percent: Some(*draw.one_of(&[30, 50, 100])),
             ..SettingsPatch::default()
         })),
         1 => Some(Command::PutQueue {

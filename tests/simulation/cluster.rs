@@ -8,11 +8,11 @@ use slotkeeper::consensus::{LogRetention, Status, StopReason, Timing};
 use slotkeeper::domain::Revision;
 
 use crate::disk::SimulatedDisk;
-use crate::machine::Machine;
 use crate::network::{Network, peer_addr};
 use crate::node::{Booting, Ending, Founding, Place, Running};
 use crate::operator::Operator;
 use crate::trace;
+use crate::trouble::Cut;
 use crate::witness::Witness;
 use crate::world::World;
 
@@ -24,7 +24,7 @@ pub struct Cluster {
     pub network: Network,
     pub operator: Operator,
     pub seats: Vec<Seat>,
-    pub heal_at_ms: Option<u64>,
+    pub cut: Option<Cut>,
     founding: Founding,
     witness: Witness,
     /// The committed log as far as a node has applied it: term and content.
@@ -37,6 +37,8 @@ pub struct Seat {
     pub running: Option<Running>,
     /// When it comes back, if it is down.
     pub back_at_ms: Option<u64>,
+    /// When its disk has space again, if it has none.
+    pub space_at_ms: Option<u64>,
     /// It was removed and has ended.
     pub is_gone: bool,
     booting: Option<Booting>,
@@ -77,12 +79,16 @@ impl Cluster {
         let snapshot_after = world.draw.within(20..=200);
         let retention = LogRetention { snapshot_after, keep: world.draw.within(0..=30), purge_batch: 1 };
         let list = (0..size).map(peer_addr).collect();
+        // Most clusters are in one room; the others are far apart, and patient.
+        let is_far = world.draw.percent(25);
+        let (timing, delay_max_ms, loss_max) =
+            if is_far { (Timing::WAN, 80, 300) } else { (Timing::LAN, 15, 80) };
         let mut cluster = Self {
-            network: Network::new(world.draw.fork()),
+            network: Network::new(world.draw.fork(), delay_max_ms, loss_max),
             operator: Operator::new(size, world.draw.fork()),
             seats: Vec::new(),
-            heal_at_ms: None,
-            founding: Founding { list, timing: Timing::LAN, retention },
+            cut: None,
+            founding: Founding { list, timing, retention },
             witness: Witness::new(),
             log: Vec::new(),
         };
@@ -100,6 +106,7 @@ impl Cluster {
             place: Place::new(self.seats.len(), SimulatedDisk::new(world.draw.fork())),
             running: None,
             back_at_ms: None,
+            space_at_ms: None,
             is_gone: false,
             booting: None,
             compared: 0,
@@ -108,9 +115,8 @@ impl Cluster {
     }
 
     pub fn boot(&mut self, world: &mut World, place: usize) {
-        let offset_ms = i64::try_from(world.draw.within(0..=4_000)).unwrap() - 2_000;
         trace::note(&format!("server {place} starts"));
-        let machine = Machine::boot(world.now_ms, offset_ms);
+        let machine = world.switch_on();
         let seat = &mut self.seats[place];
         seat.booting = Some(seat.place.boot(machine, &self.network, &self.founding));
     }
@@ -148,7 +154,7 @@ impl Cluster {
     fn step_booting(&mut self, world: &mut World) {
         for (place, seat) in self.seats.iter_mut().enumerate() {
             let Some(booting) = &seat.booting else { continue };
-            booting.step();
+            booting.step(world.now_ms);
             match booting.started() {
                 None => {}
                 Some(Err(error)) => panic!("server {place} can not start: {error}"),
@@ -185,11 +191,16 @@ impl Cluster {
         }
     }
 
-    /// A node has ended by itself. Only who was removed may.
+    /// A node has ended by itself. Only who was removed may, and who can not write.
     fn ended(&mut self, world: &mut World, place: usize, ending: Ending) {
         match ending {
             Ending::Stopped(StopReason::Removed) if self.operator.removes(place) => {
                 self.switch_off(world, place, "has learned it");
+            }
+            Ending::Stopped(StopReason::Storage(error)) if self.seats[place].space_at_ms.is_some() => {
+                trace::note(&format!("server {place} ends: {error}"));
+                self.end(world, place, false);
+                self.seats[place].back_at_ms = Some(world.now_ms);
             }
             Ending::Stopped(reason) => panic!("server {place} ended by itself: {reason:?}"),
             Ending::Fault(fault) => panic!("server {place} ended by itself: {fault:?}"),

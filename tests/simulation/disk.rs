@@ -68,6 +68,10 @@ struct State {
     /// How many writes are being synced, and when that is done.
     syncing: Option<(usize, u64)>,
     sync_max_ms: u64,
+    /// Nothing more can be written until there is space.
+    is_full: bool,
+    /// A write that failed is the last of its process.
+    failed: watch::Sender<Option<StorageError>>,
     promises: Promises,
     archive: Archive,
     /// Votes that were acknowledged and are not durable yet, which only a planted bug leaves behind.
@@ -154,6 +158,8 @@ impl SimulatedDisk {
             queue: VecDeque::new(),
             syncing: None,
             sync_max_ms: if planted::is("acknowledgement-before-sync") { 300 } else { sync_max_ms },
+            is_full: false,
+            failed: watch::Sender::new(None),
             promises: Promises::default(),
             archive: Archive::new(),
             late_votes: Vec::new(),
@@ -173,13 +179,23 @@ impl SimulatedDisk {
         self.lock().sync_max_ms = sync_max_ms;
     }
 
+    /// Whether there is no space any more.
+    pub fn set_full(&self, is_full: bool) {
+        self.lock().is_full = is_full;
+    }
+
     /// Ends syncs that are due and begins new ones.
     pub fn tick(&self, now_ms: u64) {
         let mut answered = Vec::new();
+        let mut result = Ok(());
         {
             let mut state = self.lock();
             state.now_ms = now_ms;
-            if let Some((count, _)) = state.syncing.take_if(|(_, due_ms)| *due_ms <= now_ms) {
+            if state.is_full && !state.queue.is_empty() {
+                result = Err(state.fail());
+                answered.extend(state.queue.drain(..).map(|(_, done)| done));
+                state.syncing = None;
+            } else if let Some((count, _)) = state.syncing.take_if(|(_, due_ms)| *due_ms <= now_ms) {
                 for _ in 0..count {
                     let (write, done) = state.queue.pop_front().expect("a sync is of what is queued");
                     state.synced.write(&write);
@@ -197,7 +213,7 @@ impl SimulatedDisk {
             state.synced.check_snapshot();
         }
         for done in answered {
-            done(Ok(()));
+            done(result.clone());
         }
     }
 
@@ -232,6 +248,7 @@ impl SimulatedDisk {
             (state.synced, state.promises) = (Image::default(), Promises::default());
         }
         (state.syncing, state.crash_percent) = (None, 0);
+        state.failed = watch::Sender::new(None);
         (state.late_snapshots, state.late_votes) = (Vec::new(), Vec::new());
         state.seen = state.synced.clone();
         let purged = state.synced.purged.as_ref().map_or(0, |(index, _, _)| *index);
@@ -270,6 +287,19 @@ impl SimulatedDisk {
 }
 
 impl State {
+    /// A write did not fit.
+    fn fail(&mut self) -> StorageError {
+        trace::note("a write does not fit on the disk");
+        let error = StorageError::Io {
+            operation: "write the log",
+            path: "data".into(),
+            kind: std::io::ErrorKind::StorageFull,
+            message: "no space left on device".to_owned(),
+        };
+        self.failed.send_replace(Some(error.clone()));
+        error
+    }
+
     /// What planted bugs acknowledged too early becomes durable in the end.
     fn finish_late(&mut self) {
         let now_ms = self.now_ms;
@@ -286,8 +316,7 @@ impl Stores for SimulatedDisk {
     fn open(&self, _directory: &DataDir) -> Result<OpenStores, StorageError> {
         let state = self.lock();
         state.seen.check();
-        let handle = Handle { disk: self.clone(), life: state.life, fatal: watch::channel(None).0 };
-        let handle = Arc::new(handle);
+        let handle = Arc::new(Handle { disk: self.clone(), life: state.life });
         Ok((handle.clone(), handle))
     }
 }
@@ -296,7 +325,6 @@ impl Stores for SimulatedDisk {
 struct Handle {
     disk: SimulatedDisk,
     life: u64,
-    fatal: watch::Sender<Option<StorageError>>,
 }
 
 impl Handle {
@@ -310,6 +338,11 @@ impl Handle {
             let mut state = self.disk.lock();
             if state.life != self.life {
                 return;
+            }
+            let failed = state.failed.borrow().clone();
+            if let Some(error) = failed {
+                drop(state);
+                return done(Err(error));
             }
             let last = state.seen.bounds().last.map_or(0, |(index, _)| index);
             state.seen.write(&write);
@@ -396,7 +429,7 @@ impl LogStorage for Handle {
     }
 
     fn fatal(&self) -> watch::Receiver<Option<StorageError>> {
-        self.fatal.subscribe()
+        self.disk.lock().failed.subscribe()
     }
 
     fn statistics(&self) -> LogStatistics {
@@ -413,6 +446,9 @@ impl SnapshotStorage for Handle {
         let mut state = self.disk.lock();
         if state.life != self.life {
             return Ok(());
+        }
+        if state.is_full {
+            return Err(state.fail());
         }
         state.seen.snapshots.push(snapshot.clone());
         if planted::is("purge-before-snapshot") {

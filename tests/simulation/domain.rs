@@ -7,7 +7,6 @@ use slotkeeper::telemetry::Metrics;
 
 use crate::calls::Server;
 use crate::ideal_log::IdealLog;
-use crate::machine::Machine;
 use crate::trace;
 use crate::world::World;
 
@@ -81,8 +80,7 @@ impl Domain {
             replica
         };
         trace::note(&format!("server {place} begins with {applied} records"));
-        let offset_ms = i64::try_from(world.draw.within(0..=4_000)).unwrap() - 2_000;
-        let machine = Machine::boot(world.now_ms, offset_ms);
+        let machine = world.switch_on();
         let log = self.log.boot(place, replica.clone(), applied);
         let seams = LeaderSeams {
             log: log.clone(),
@@ -121,7 +119,7 @@ impl Domain {
             }
         }
         if self.world.draw.in_ten_thousand(4) {
-            let (place, for_ms) = (self.world.draw.index(PLACES), self.world.draw.within(50..=4_000));
+            let (place, for_ms) = (self.world.draw.index(PLACES), self.world.draw_pause_ms());
             self.world.pause(place, for_ms);
         }
     }

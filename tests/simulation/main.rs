@@ -12,6 +12,7 @@ mod domain;
 mod draw;
 mod entropy;
 mod ideal_log;
+mod losses;
 mod machine;
 mod network;
 mod node;

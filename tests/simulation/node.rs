@@ -139,8 +139,8 @@ impl Place {
 
 impl Booting {
     /// Runs for a millisecond.
-    pub fn step(&self) {
-        self.machine.step();
+    pub fn step(&self, now_ms: u64) {
+        self.machine.step(now_ms);
     }
 
     /// Whether the engine runs, or the node could not start.
