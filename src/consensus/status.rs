@@ -81,7 +81,8 @@ pub struct Status {
     pub term: u64,
     /// Index of the last entry of its log; 0 also for an empty log.
     pub last_log_index: u64,
-    /// Index of the last entry that it knows to be committed; 0 also for none.
+    /// Index of the last entry that it knows to be committed, which is never before the last that it has applied; 0 also
+    /// for none. A new leader first has to learn what the one before had committed.
     pub committed_index: u64,
     /// Index of the last entry that it has applied; 0 also for none.
     pub applied_index: u64,
@@ -127,6 +128,8 @@ pub(super) fn status_of(cluster_id: Uuid, metrics: &Metrics) -> Status {
         (Member::new(*id, address), role)
     });
     let index = |log_id: Option<LogId>| log_id.map(|log_id| log_id.index);
+    // A new leader may not know yet what the one before had committed, and a follower then repeats that.
+    let committed = metrics.cluster_committed.or(metrics.local_committed).max(metrics.last_applied);
     Status {
         node_id: metrics.id,
         cluster_id,
@@ -134,7 +137,7 @@ pub(super) fn status_of(cluster_id: Uuid, metrics: &Metrics) -> Status {
         leader,
         term: metrics.current_term,
         last_log_index: metrics.last_log_index.unwrap_or_default(),
-        committed_index: index(metrics.cluster_committed.or(metrics.local_committed)).unwrap_or_default(),
+        committed_index: index(committed).unwrap_or_default(),
         applied_index: index(metrics.last_applied).unwrap_or_default(),
         snapshot_index: index(metrics.snapshot),
         purged_index: index(metrics.purged),

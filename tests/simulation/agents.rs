@@ -25,13 +25,16 @@ pub struct Agent {
     slots: u32,
     process: u32,
     keys: u32,
-    places: usize,
     place: usize,
     registering: Option<Registering>,
     epoch: Option<Epoch>,
     generation: Generation,
     /// Until when it was told to go on, by its own clock.
     pub deadline_ms: u64,
+    /// For how long it was told to go on, the longest of all times.
+    granted_ms: u64,
+    /// When it last said anything.
+    pub last_sent_ms: u64,
     held: BTreeMap<u32, Grant>,
     highest: BTreeMap<u32, FencingToken>,
     beating: Option<(CallId, u64, slotkeeper::domain::Revision)>,
@@ -52,12 +55,13 @@ impl Agent {
             slots: u32::from(draw.byte() % 4) + 1,
             process: 1,
             keys: 0,
-            places,
             place: draw.index(places),
             registering: None,
             epoch: None,
             generation: Generation(0),
             deadline_ms: 0,
+            granted_ms: 0,
+            last_sent_ms: 0,
             held: BTreeMap::new(),
             highest: BTreeMap::new(),
             beating: None,
@@ -90,14 +94,17 @@ impl Agent {
         self.held.clear();
     }
 
-    /// The verdict fell that it is lost. It must have given up by then.
-    pub fn check_lost(&self, now_ms: u64) {
+    /// The verdict fell that it is lost. It must have given up by then; nothing makes up for a leader whose clock is fast.
+    /// Gives the time from which on the verdict was right.
+    pub fn check_lost(&self, now_ms: u64, fast_percent: u64) -> u64 {
+        let right_from_ms = self.deadline_ms.saturating_sub(self.granted_ms * fast_percent / 100);
         assert!(
-            now_ms >= self.deadline_ms,
+            now_ms >= right_from_ms,
             "{} was declared lost at {now_ms} although it was told to go on until {}",
             self.id,
             self.deadline_ms
         );
+        right_from_ms
     }
 
     pub fn step(&mut self, now_ms: u64, calls: &mut Calls, oracle: &mut Oracle) {
@@ -125,6 +132,7 @@ impl Agent {
         let heartbeat = Heartbeat { id: self.id.clone(), epoch, generation: self.generation, held: None };
         let call = calls.send(now_ms, self.place, Request::Heartbeat(heartbeat));
         self.beating = Some((call, now_ms, oracle.told()));
+        self.last_sent_ms = now_ms;
     }
 
     fn register(&mut self, now_ms: u64, calls: &mut Calls) {
@@ -146,6 +154,7 @@ impl Agent {
         };
         let key = Some(RequestKey { key: registering.key.clone(), fingerprint: [0; 16] });
         let submission = Submission { key, intent: Intent::Command(command) };
+        self.last_sent_ms = now_ms;
         registering.call =
             Some((calls.send(now_ms, self.place, Request::Submit(Box::new(submission))), now_ms));
     }
@@ -156,7 +165,7 @@ impl Agent {
                 Some(Answer::Heartbeat(Ok(answer))) => {
                     self.beating = None;
                     oracle.read(self.id.as_str(), answer.revision, told);
-                    self.deadline_ms = self.deadline_ms.max(sent_ms + answer.deadline_ms);
+                    self.go_on(sent_ms, answer.deadline_ms);
                     if let Some(grants) = answer.allocations
                         && now_ms < self.deadline_ms
                     {
@@ -169,12 +178,12 @@ impl Agent {
                 }
                 Some(Answer::Heartbeat(Err(HeartbeatError::Unavailable(error)))) => {
                     self.beating = None;
-                    self.look_elsewhere(&error);
+                    self.look_elsewhere(&error, calls);
                 }
                 Some(_) => unreachable!("a heartbeat is answered as one"),
                 None if now_ms > sent_ms + PATIENCE_MS => {
                     self.beating = None;
-                    self.place = self.draw.index(self.places);
+                    self.place = *self.draw.one_of(&calls.addresses);
                 }
                 None => {}
             }
@@ -191,27 +200,32 @@ impl Agent {
                     && now_ms < first_sent_ms + timeout_ms
                 {
                     self.epoch = Some(*epoch);
-                    self.deadline_ms = self.deadline_ms.max(first_sent_ms + timeout_ms);
+                    self.go_on(first_sent_ms, timeout_ms);
                     self.adopt(*generation, allocations.clone());
                 }
             }
             Some(Answer::Submitted(Err(error), _)) => {
                 registering.call = None;
-                self.look_elsewhere(&error);
+                self.look_elsewhere(&error, calls);
             }
             Some(_) => unreachable!("a registration is answered as one"),
             None if now_ms > sent_ms + PATIENCE_MS => {
                 registering.call = None;
-                self.place = self.draw.index(self.places);
+                self.place = *self.draw.one_of(&calls.addresses);
             }
             None => {}
         }
     }
 
-    fn look_elsewhere(&mut self, error: &SubmitError) {
+    fn go_on(&mut self, from_ms: u64, for_ms: u64) {
+        self.deadline_ms = self.deadline_ms.max(from_ms + for_ms);
+        self.granted_ms = self.granted_ms.max(for_ms);
+    }
+
+    fn look_elsewhere(&mut self, error: &SubmitError, calls: &Calls) {
         self.place = match error {
             SubmitError::NotLeader { leader } => place_of(&leader.api_addr),
-            _ => self.draw.index(self.places),
+            _ => *self.draw.one_of(&calls.addresses),
         };
     }
 

@@ -1,14 +1,16 @@
 //! Requests from outside to the servers, and the answers, over a network that delays, loses and doubles them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
+use slotkeeper::consensus::{Consensus, MembershipError};
 use slotkeeper::domain::{AllocationId, JobId, JobMasterId, Outcome, Revision};
 use slotkeeper::leader::{Heartbeat, HeartbeatAnswer, HeartbeatError, Leader, Log, Submission, SubmitError};
 use slotkeeper::replica::Replica;
 
 use crate::draw::Draw;
 use crate::machine::Machine;
+use crate::network::peer_addr;
 
 /// A server as its clients see it.
 pub struct Server {
@@ -16,6 +18,8 @@ pub struct Server {
     pub leader: Leader,
     pub replica: Replica,
     pub log: Arc<dyn Log>,
+    /// The engine, where there is one.
+    pub consensus: Option<Consensus>,
 }
 
 #[derive(Debug, Clone)]
@@ -25,6 +29,17 @@ pub enum Request {
     JobHeartbeat(JobId, Option<JobMasterId>),
     /// Which allocations the job holds, linearizable.
     Read(JobId),
+    Members(MemberChange),
+}
+
+/// What the operator asks of the leader.
+#[derive(Debug, Clone)]
+pub enum MemberChange {
+    /// Take the node at this place in.
+    Add(usize),
+    Promote(u64),
+    Remove(u64),
+    HandOver,
 }
 
 #[derive(Debug)]
@@ -34,6 +49,8 @@ pub enum Answer {
     Heartbeat(Result<HeartbeatAnswer, HeartbeatError>),
     JobHeartbeat(Result<(), HeartbeatError>),
     Read(Result<(Revision, Vec<AllocationId>), ()>),
+    /// The id of the node that it is about.
+    Members(Result<u64, MembershipError>),
 }
 
 pub type CallId = u64;
@@ -59,6 +76,10 @@ pub struct Weather {
 
 pub struct Calls {
     draw: Draw,
+    /// Where the servers are, as whoever asks them was told; never empty.
+    pub addresses: Vec<usize>,
+    /// Whom no request reaches.
+    pub unreachable: BTreeSet<usize>,
     pub weather: Weather,
     next: CallId,
     sequence: u64,
@@ -70,9 +91,11 @@ pub struct Calls {
 }
 
 impl Calls {
-    pub fn new(draw: Draw, weather: Weather) -> Self {
+    pub fn new(draw: Draw, addresses: Vec<usize>, weather: Weather) -> Self {
         Self {
             draw,
+            addresses,
+            unreachable: BTreeSet::new(),
             weather,
             next: 0,
             sequence: 0,
@@ -117,11 +140,20 @@ impl Calls {
             && next.key().0 <= now_ms
         {
             let (call, place, request) = next.remove();
+            if self.unreachable.contains(&place) {
+                continue;
+            }
             if let Some(server) = servers.get(place).and_then(Option::as_ref) {
                 let (leader, replica) = (server.leader.clone(), server.replica.clone());
                 let (log, said) = (Arc::clone(&server.log), Arc::clone(&self.said));
+                let consensus = server.consensus.clone();
                 server.machine.spawn(async move {
-                    let answer = answer(&leader, &replica, log.as_ref(), request).await;
+                    let answer = match (request, consensus) {
+                        (Request::Members(change), Some(consensus)) => {
+                            Answer::Members(change_members(&consensus, change).await)
+                        }
+                        (request, _) => answer(&leader, &replica, log.as_ref(), request).await,
+                    };
                     said.lock().unwrap().push((call, answer));
                 });
             }
@@ -164,5 +196,16 @@ async fn answer(leader: &Leader, replica: &Replica, log: &dyn Log, request: Requ
             let held = state.jobs().get(&job).map(|job| job.allocations.iter().copied().collect());
             Answer::Read(Ok((state.revision(), held.unwrap_or_default())))
         }
+        Request::Members(_) => unreachable!("only an engine has members"),
     }
+}
+
+async fn change_members(consensus: &Consensus, change: MemberChange) -> Result<u64, MembershipError> {
+    let changed = match change {
+        MemberChange::Add(place) => consensus.add_member(&api_addr(place), &peer_addr(place)).await,
+        MemberChange::Promote(node_id) => consensus.promote(node_id).await,
+        MemberChange::Remove(node_id) => consensus.remove(node_id).await,
+        MemberChange::HandOver => consensus.transfer_leadership(None).await,
+    };
+    changed.map(|member| member.node_id)
 }

@@ -33,7 +33,6 @@ pub struct Client {
     keys: u64,
     held: BTreeSet<AllocationId>,
     patience_ms: u64,
-    places: usize,
     place: usize,
     pending: Option<Pending>,
     /// A write that is known, sent once more on purpose.
@@ -70,7 +69,6 @@ impl Client {
             keys: 0,
             held: BTreeSet::new(),
             patience_ms: draw.within(300..=PATIENCE_MAX_MS),
-            places,
             place: 0,
             pending: None,
             echo: None,
@@ -113,7 +111,7 @@ impl Client {
             && now_ms >= sent_ms + self.patience_ms
         {
             pending.call = None;
-            self.place = self.draw.index(self.places);
+            self.place = *self.draw.one_of(&calls.addresses);
         }
         if pending.call.is_none() && now_ms >= pending.next_try_ms {
             pending.tries += 1;
@@ -155,7 +153,8 @@ impl Client {
             78..=79 => self.change_settings(),
             _ => {
                 // Whoever does not lead must not answer.
-                let place = if self.draw.percent(40) { self.draw.index(self.places) } else { self.place };
+                let place =
+                    if self.draw.percent(40) { *self.draw.one_of(&calls.addresses) } else { self.place };
                 let call = calls.send(now_ms, place, Request::Read(self.job.clone()));
                 self.reading = Some((call, oracle.told(), now_ms));
             }
@@ -229,7 +228,7 @@ impl Client {
                     self.reading = None;
                 }
                 Some(_) => {
-                    self.place = self.draw.index(self.places);
+                    self.place = *self.draw.one_of(&calls.addresses);
                     self.reading = None;
                 }
                 None if now_ms > sent_ms + self.patience_ms => self.reading = None,
@@ -251,10 +250,12 @@ impl Client {
             match calls.take(call) {
                 Some(Answer::JobHeartbeat(Err(HeartbeatError::Refused(_)))) => self.end_life(),
                 Some(Answer::JobHeartbeat(Err(HeartbeatError::Unavailable(error)))) => {
-                    self.look_elsewhere(&error)
+                    self.look_elsewhere(&error, calls)
                 }
                 Some(_) => self.beating = None,
-                None if now_ms > sent_ms + self.patience_ms => self.place = self.draw.index(self.places),
+                None if now_ms > sent_ms + self.patience_ms => {
+                    self.place = *self.draw.one_of(&calls.addresses)
+                }
                 None => {}
             }
         }
@@ -276,7 +277,7 @@ impl Client {
                 self.acknowledged += 1;
                 let pending = self.pending.take().expect("it was just there");
                 if self.draw.percent(20) {
-                    let place = self.draw.index(self.places);
+                    let place = *self.draw.one_of(&calls.addresses);
                     let call = calls.send(now_ms, place, Request::Submit(Box::new(pending.submission)));
                     self.echo = Some((call, pending.key, now_ms));
                 }
@@ -284,16 +285,16 @@ impl Client {
             }
             Err(error) => {
                 pending.next_try_ms = now_ms + self.draw.within(5..=200);
-                self.look_elsewhere(&error);
+                self.look_elsewhere(&error, calls);
             }
         }
     }
 
-    fn look_elsewhere(&mut self, error: &SubmitError) {
+    fn look_elsewhere(&mut self, error: &SubmitError, calls: &Calls) {
         self.place = match error {
             SubmitError::NotLeader { leader } => place_of(&leader.api_addr),
             SubmitError::Overloaded { .. } => self.place,
-            _ => self.draw.index(self.places),
+            _ => *self.draw.one_of(&calls.addresses),
         };
     }
 
@@ -334,7 +335,8 @@ fn first_command(number: usize, draw: &mut Draw) -> Option<Command> {
             heartbeat_interval_ms: Some(INTERVAL_MS),
             heartbeat_timeout_ms: Some(TIMEOUT_MS),
             lease_grace_ms: Some(GRACE_MS),
-            mass_loss_share_percent: Some(100),
+            expiries_per_second_max: Some(*draw.one_of(&[1, 2, 10])),
+            mass_loss_share_percent: Some(*draw.one_of(&[30, 50, 100])),
             ..SettingsPatch::default()
         })),
         1 => Some(Command::PutQueue {

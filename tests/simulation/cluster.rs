@@ -1,34 +1,50 @@
 //! The cluster simulation: the Raft engine, our adapters and the leader on simulated machines, networks and disks.
+//!
+//! Here a cluster is founded, run and observed; what goes wrong is in `trouble.rs`, who changes its members in
+//! `operator.rs`, what every node must show in `witness.rs`.
 
 use bytes::Bytes;
-use slotkeeper::consensus::LogRetention;
+use slotkeeper::consensus::{LogRetention, Status, StopReason, Timing};
 use slotkeeper::domain::Revision;
 
-use crate::calls::Server;
 use crate::disk::SimulatedDisk;
-use crate::machine::Machine;
 use crate::network::{Network, peer_addr};
-use crate::node::{Booting, Founding, Place, Running};
+use crate::node::{Booting, Ending, Founding, Place, Running};
+use crate::operator::Operator;
 use crate::trace;
+use crate::trouble::Cut;
+use crate::witness::Witness;
 use crate::world::World;
 
-const TROUBLE_MS: u64 = 12_000;
+const TROUBLE_MS: u64 = 15_000;
 /// The kind of an entry that holds a record of the domain, as its first byte says.
 const RECORD: u8 = 1;
 
-struct Cluster {
-    network: Network,
+pub struct Cluster {
+    pub network: Network,
+    pub operator: Operator,
+    pub seats: Vec<Seat>,
+    pub cut: Option<Cut>,
     founding: Founding,
-    places: Vec<Place>,
-    booting: Vec<Option<Booting>>,
-    running: Vec<Option<Running>>,
+    witness: Witness,
     /// The committed log as far as a node has applied it: term and content.
     log: Vec<(u64, Bytes)>,
-    /// Up to where each node was compared with it.
-    compared: Vec<u64>,
-    revisions: Vec<Option<Revision>>,
-    back_at_ms: Vec<Option<u64>>,
-    heal_at_ms: Option<u64>,
+}
+
+/// A node, in all its lives.
+pub struct Seat {
+    pub place: Place,
+    pub running: Option<Running>,
+    /// When it comes back, if it is down.
+    pub back_at_ms: Option<u64>,
+    /// When its disk has space again, if it has none.
+    pub space_at_ms: Option<u64>,
+    /// It was removed and has ended.
+    pub is_gone: bool,
+    booting: Option<Booting>,
+    /// Up to where it was compared with the log.
+    compared: u64,
+    revision: Option<Revision>,
 }
 
 pub fn run(seed: u64) -> String {
@@ -44,12 +60,16 @@ pub fn run(seed: u64) -> String {
     }
     world.calm_down();
     cluster.calm_down(&mut world);
-    world.heal(|world| cluster.step(world));
+    world.heal(|world| {
+        cluster.step(world);
+        cluster.agreement()
+    });
     let terms = cluster.log.last().map_or(0, |(term, _)| *term);
     format!(
-        "{size} nodes, {} ms, {} entries, {terms} terms, {} writes acknowledged",
+        "{size} nodes, {} ms, {} entries, {terms} terms, {} steps of the operator, {} writes acknowledged",
         world.now_ms,
         cluster.log.len(),
+        cluster.operator.done,
         world.acknowledged()
     )
 }
@@ -59,214 +79,192 @@ impl Cluster {
         let snapshot_after = world.draw.within(20..=200);
         let retention = LogRetention { snapshot_after, keep: world.draw.within(0..=30), purge_batch: 1 };
         let list = (0..size).map(peer_addr).collect();
+        // Most clusters are in one room; the others are far apart, and patient.
+        let is_far = world.draw.percent(25);
+        let (timing, delay_max_ms, loss_max) =
+            if is_far { (Timing::WAN, 80, 300) } else { (Timing::LAN, 15, 80) };
         let mut cluster = Self {
-            network: Network::new(world.draw.fork()),
-            founding: Founding { list, retention },
-            places: (0..size)
-                .map(|number| Place::new(number, SimulatedDisk::new(world.draw.fork())))
-                .collect(),
-            booting: (0..size).map(|_| None).collect(),
-            running: (0..size).map(|_| None).collect(),
+            network: Network::new(world.draw.fork(), delay_max_ms, loss_max),
+            operator: Operator::new(size, world.draw.fork()),
+            seats: Vec::new(),
+            cut: None,
+            founding: Founding { list, timing, retention },
+            witness: Witness::new(),
             log: Vec::new(),
-            compared: vec![0; size],
-            revisions: vec![None; size],
-            back_at_ms: vec![None; size],
-            heal_at_ms: None,
         };
+        for _ in 0..size {
+            cluster.add_seat(world);
+        }
         for place in 0..size {
             cluster.boot(world, place);
         }
         cluster
     }
 
-    fn boot(&mut self, world: &mut World, place: usize) {
-        let offset_ms = i64::try_from(world.draw.within(0..=4_000)).unwrap() - 2_000;
+    fn add_seat(&mut self, world: &mut World) {
+        self.seats.push(Seat {
+            place: Place::new(self.seats.len(), SimulatedDisk::new(world.draw.fork())),
+            running: None,
+            back_at_ms: None,
+            space_at_ms: None,
+            is_gone: false,
+            booting: None,
+            compared: 0,
+            revision: None,
+        });
+    }
+
+    pub fn boot(&mut self, world: &mut World, place: usize) {
         trace::note(&format!("server {place} starts"));
-        let machine = Machine::boot(world.now_ms, offset_ms);
-        self.booting[place] = Some(self.places[place].boot(machine, &self.network, &self.founding));
+        let machine = world.switch_on();
+        let seat = &mut self.seats[place];
+        seat.booting = Some(seat.place.boot(machine, &self.network, &self.founding));
+    }
+
+    /// The process at `place` is gone.
+    pub fn end(&mut self, world: &mut World, place: usize, is_power_cut: bool) {
+        self.network.crash(place, is_power_cut);
+        (world.servers[place], world.paused[place]) = (None, None);
+        let seat = &mut self.seats[place];
+        (seat.running, seat.booting) = (None, None);
+        (seat.compared, seat.revision) = (0, None);
+        seat.place.disk.crash();
+        self.witness.crashed(place, seat.place.disk.promises());
     }
 
     /// One millisecond of everything.
     fn step(&mut self, world: &mut World) {
         self.network.tick(world.now_ms);
-        for place in &self.places {
-            place.disk.tick(world.now_ms);
+        for seat in &self.seats {
+            seat.place.disk.tick(world.now_ms);
+        }
+        if let Some(place) = self.operator.step(world.now_ms, &mut world.calls) {
+            self.add_seat(world);
+            world.add_place();
+            self.boot(world, place);
         }
         self.step_booting(world);
         world.run_servers();
-        self.observe(world);
+        for place in 0..self.seats.len() {
+            self.observe(world, place);
+        }
         world.run_the_others();
     }
 
     fn step_booting(&mut self, world: &mut World) {
-        for place in 0..self.places.len() {
-            let Some(booting) = &self.booting[place] else { continue };
-            booting.step();
+        for (place, seat) in self.seats.iter_mut().enumerate() {
+            let Some(booting) = &seat.booting else { continue };
+            booting.step(world.now_ms);
             match booting.started() {
                 None => {}
                 Some(Err(error)) => panic!("server {place} can not start: {error}"),
                 Some(Ok(consensus)) => {
-                    let booting = self.booting[place].take().expect("it was just seen");
+                    let booting = seat.booting.take().expect("it was just seen");
                     let (server, running) = booting.serve(consensus, world.leader_options());
                     trace::note(&format!("server {place} runs"));
-                    (world.servers[place], self.running[place]) = (Some(server), Some(running));
+                    (world.servers[place], seat.running) = (Some(server), Some(running));
                 }
             }
         }
     }
 
-    /// Takes over what the nodes have applied since the last look, and compares it.
-    fn observe(&mut self, world: &mut World) {
-        for place in 0..self.places.len() {
-            let Some(running) = &self.running[place] else { continue };
-            if let Some(ending) = running.ending.lock().unwrap().take() {
-                panic!("server {place} ended by itself: {ending}");
-            }
-            if world.paused[place].is_some() {
-                continue;
-            }
-            let revision = world.servers[place].as_ref().map(|server| server.replica.revision());
-            if revision == self.revisions[place] {
-                continue;
-            }
-            self.revisions[place] = revision;
-            let applied = running.consensus.status().applied_index;
-            for index in self.compared[place]..=applied {
-                let Some((term, content)) = self.places[place].disk.archived(index) else { continue };
-                let at = usize::try_from(index).unwrap();
-                match self.log.get(at) {
-                    // What a snapshot covers may never have been applied here: it took the place of a log that differs.
-                    Some(_) if index <= self.places[place].disk.snapshot_index() => {}
-                    Some(known) => assert_eq!(
-                        (known.0, &known.1),
-                        (term, &content),
-                        "server {place} applied another entry at {index}"
-                    ),
-                    None => {
-                        assert_eq!(
-                            at,
-                            self.log.len(),
-                            "server {place} applied {index} before what precedes it"
-                        );
-                        if content.first() == Some(&RECORD) {
-                            world.oracle.committed(&content[1..]);
-                        }
-                        self.log.push((term, content));
-                    }
-                }
-            }
-            self.compared[place] = applied + 1;
+    /// Looks at what a node shows, and takes over what it has applied since the last look.
+    fn observe(&mut self, world: &mut World, place: usize) {
+        let Some(running) = &self.seats[place].running else { return };
+        let ending = running.ending.lock().unwrap().take();
+        if let Some(ending) = ending {
+            return self.ended(world, place, ending);
         }
-    }
-
-    fn crash(&mut self, world: &mut World, place: usize, back_in_ms: u64) {
-        let is_power_cut = world.draw.percent(30);
-        let how = if is_power_cut { "loses power" } else { "crashes" };
-        trace::note(&format!("server {place} {how}, back in {back_in_ms} ms"));
-        self.network.crash(place, is_power_cut);
-        self.running[place] = None;
-        (world.servers[place], world.paused[place]) = (None, None);
-        self.booting[place] = None;
-        self.places[place].disk.crash();
-        (self.compared[place], self.revisions[place]) = (0, None);
-        self.back_at_ms[place] = Some(world.now_ms + back_in_ms);
-    }
-
-    fn crash_for_a_while(&mut self, world: &mut World, place: usize) {
-        if self.running[place].is_none() {
+        if world.paused[place].is_some() {
             return;
         }
-        // Some are back before anybody stands for election.
-        let back_in_ms =
-            if world.draw.percent(40) { world.draw.within(1..=80) } else { world.draw.within(100..=4_000) };
-        self.crash(world, place, back_in_ms);
-    }
-
-    fn come_back(&mut self, world: &mut World, all: bool) {
-        for place in 0..self.places.len() {
-            if self.back_at_ms[place].take_if(|at_ms| all || *at_ms <= world.now_ms).is_some() {
-                self.boot(world, place);
-            }
+        let status = running.consensus.status();
+        if self.operator.has_removed(place) && status.last_log_index == 0 {
+            return self.switch_off(world, place, "never got an entry and nobody tells it");
+        }
+        let seat = &mut self.seats[place];
+        self.witness.look(place, &status, &seat.place.disk.promises());
+        let revision = world.servers[place].as_ref().map(|server| server.replica.revision());
+        if revision != seat.revision {
+            seat.revision = revision;
+            self.compare(world, place, status.applied_index);
         }
     }
 
-    fn trouble(&mut self, world: &mut World) {
-        self.come_back(world, false);
-        if self.heal_at_ms.take_if(|at_ms| *at_ms <= world.now_ms).is_some() {
-            trace::note("the network is whole");
-            self.network.heal();
-        }
-        let size = self.places.len();
-        for place in 0..size {
-            let crash_percent = self.places[place].disk.take_crash_percent();
-            if crash_percent > 0 && world.draw.percent(crash_percent) {
-                self.crash_for_a_while(world, place);
+    /// A node has ended by itself. Only who was removed may, and who can not write.
+    fn ended(&mut self, world: &mut World, place: usize, ending: Ending) {
+        match ending {
+            Ending::Stopped(StopReason::Removed) if self.operator.removes(place) => {
+                self.switch_off(world, place, "has learned it");
             }
-        }
-        match world.draw.within(0..=9_999) {
-            0..=2 => {
-                let place = world.draw.index(size);
-                self.crash_for_a_while(world, place);
+            Ending::Stopped(StopReason::Storage(error)) if self.seats[place].space_at_ms.is_some() => {
+                trace::note(&format!("server {place} ends: {error}"));
+                self.end(world, place, false);
+                self.seats[place].back_at_ms = Some(world.now_ms);
             }
-            3 => {
-                for place in 0..size {
-                    if self.running[place].is_some() {
-                        let back_in_ms = world.draw.within(1..=1_500);
-                        self.crash(world, place, back_in_ms);
+            Ending::Stopped(reason) => panic!("server {place} ended by itself: {reason:?}"),
+            Ending::Fault(fault) => panic!("server {place} ended by itself: {fault:?}"),
+        }
+    }
+
+    /// A node that was removed is gone for ever.
+    fn switch_off(&mut self, world: &mut World, place: usize, why: &str) {
+        trace::note(&format!("server {place} was removed and {why}"));
+        self.end(world, place, false);
+        self.seats[place].is_gone = true;
+    }
+
+    /// Holds what a node has applied against what was applied before. Its replica may be ahead of what its status says.
+    fn compare(&mut self, world: &mut World, place: usize, applied: u64) {
+        let seat = &mut self.seats[place];
+        while seat.compared <= applied || seat.revision > Some(world.oracle.state().revision()) {
+            let index = seat.compared;
+            seat.compared += 1;
+            let Some((term, content)) = seat.place.disk.archived(index) else {
+                assert!(index <= applied, "server {place} applied {index}, which it does not have");
+                continue;
+            };
+            let at = usize::try_from(index).unwrap();
+            match self.log.get(at) {
+                // What a snapshot covers may never have been applied here: it took the place of a log that differs.
+                Some(_) if index <= seat.place.disk.snapshot_index() => {}
+                Some(known) => assert_eq!(
+                    (known.0, &known.1),
+                    (term, &content),
+                    "server {place} applied another entry at {index}"
+                ),
+                None => {
+                    assert_eq!(at, self.log.len(), "server {place} applied {index} before what precedes it");
+                    if content.first() == Some(&RECORD) {
+                        world.oracle.committed(&content[1..]);
                     }
+                    self.log.push((term, content));
                 }
             }
-            4..=6 if self.heal_at_ms.is_none() => self.cut(world),
-            7..=8 => {
-                let (place, for_ms) = (world.draw.index(size), world.draw.within(100..=4_000));
-                if self.running[place].is_some() {
-                    world.pause(place, for_ms);
-                }
-            }
-            9 => {
-                let (place, sync_max_ms) = (world.draw.index(size), world.draw.within(1..=250));
-                trace::note(&format!("the disk of server {place} takes up to {sync_max_ms} ms"));
-                self.places[place].disk.slow_down(sync_max_ms);
-            }
-            _ => {}
         }
     }
 
-    /// Cuts the network in one of the ways that networks break.
-    fn cut(&mut self, world: &mut World) {
-        let size = self.places.len();
-        let (mut one, other) = (world.draw.index(size), world.draw.index(size));
-        let serves =
-            |server: &Option<Server>| server.as_ref().is_some_and(|server| server.leader.is_serving());
-        if world.draw.percent(70) {
-            // Only around a leader tails grow that are never committed.
-            one = world.servers.iter().position(serves).unwrap_or(one);
-        }
-        let kind = world.draw.within(0..=4);
-        let is_cut = |from: usize, to: usize| match kind {
-            // One alone; one that is not heard; one that does not hear; a link; a bridge that only `one` stands on.
-            0 => from == one || to == one,
-            1 => from == one,
-            2 => to == one,
-            3 => (from == one && to == other) || (from == other && to == one),
-            _ => from != one && to != one && (from < one) != (to < one),
+    /// Whether one node leads and all others follow it, with the members that the operator wants; else what stands
+    /// against it.
+    fn agreement(&self) -> Result<(), String> {
+        let running = self.seats.iter().filter_map(|seat| seat.running.as_ref());
+        let all: Vec<Status> = running.map(|running| running.consensus.status()).collect();
+        let mut leaders = all.iter().filter(|status| status.is_leader());
+        let (Some(leader), None) = (leaders.next(), leaders.next()) else {
+            return Err("there is not exactly one leader".to_owned());
         };
-        for from in 0..size {
-            for to in (0..size).filter(|to| *to != from && is_cut(from, *to)) {
-                self.network.cut(from, to);
-            }
+        let agrees = |status: &&Status| {
+            let follows = status.leader.as_ref().is_some_and(|member| member.node_id == leader.node_id);
+            let is_settled = status.members == leader.members && !status.is_changing_voters;
+            status.term == leader.term && follows && is_settled
+        };
+        if let Some(other) = all.iter().find(|status| !agrees(status)) {
+            return Err(format!("{leader:?}\nand {other:?}"));
         }
-        let for_ms = world.draw.within(100..=4_000);
-        trace::note(&format!("a cut of kind {kind} around {one} and {other} for {for_ms} ms"));
-        self.heal_at_ms = Some(world.now_ms + for_ms);
-    }
-
-    fn calm_down(&mut self, world: &mut World) {
-        self.heal_at_ms = None;
-        self.network.calm_down();
-        for place in &self.places {
-            place.disk.slow_down(4);
+        let (wanted, voters) = (self.operator.voters(), leader.voters().collect::<Vec<u64>>());
+        match wanted.as_ref() == Some(&voters) && voters.len() == leader.members.len() {
+            true => Ok(()),
+            false => Err(format!("the operator wants {wanted:?} and the members are {:?}", leader.members)),
         }
-        self.come_back(world, true);
     }
 }

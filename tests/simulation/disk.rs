@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use slotkeeper::codec;
 use slotkeeper::storage::{
     DataDir, Done, LogBounds, LogEntry, LogStatistics, LogStorage, OpenStores, Snapshot, SnapshotId,
     SnapshotStorage, StorageError, Stores,
@@ -18,6 +19,34 @@ use crate::{planted, trace};
 
 /// Entries of the log that stay readable for the observer, by index.
 pub type Archive = BTreeMap<u64, (u64, Bytes)>;
+
+/// What the disk has made durable and acknowledged, and a node therefore never goes below, whatever happens. What a
+/// planted bug acknowledges is not among it: others have to find that.
+#[derive(Debug, Clone, Default)]
+pub struct Promises {
+    vote: Option<Bytes>,
+    /// The last entry of the log; a truncation takes it back.
+    pub last: u64,
+    pub snapshot: u64,
+}
+
+impl Promises {
+    /// The term of the vote.
+    pub fn term(&self) -> u64 {
+        let vote = self.vote.as_ref().map(|vote| codec::decode::<(u64, Option<u64>, bool)>(vote, vote.len()));
+        vote.map_or(0, |vote| vote.expect("a vote is a term, a node, and whether it is committed").0)
+    }
+
+    fn keep(&mut self, write: &Write) {
+        match write {
+            Write::Append(entries) => {
+                self.last = entries.last().map_or(self.last, |entry| entry.index);
+            }
+            Write::Vote(vote) => self.vote = Some(vote.clone()),
+            Write::Truncate(_) | Write::Purge(..) => {}
+        }
+    }
+}
 
 /// When what a planted bug acknowledged too early becomes durable.
 const LATE_MS: u64 = 1_000;
@@ -39,6 +68,11 @@ struct State {
     /// How many writes are being synced, and when that is done.
     syncing: Option<(usize, u64)>,
     sync_max_ms: u64,
+    /// Nothing more can be written until there is space.
+    is_full: bool,
+    /// A write that failed is the last of its process.
+    failed: watch::Sender<Option<StorageError>>,
+    promises: Promises,
     archive: Archive,
     /// Votes that were acknowledged and are not durable yet, which only a planted bug leaves behind.
     late_votes: Vec<(u64, Bytes)>,
@@ -101,6 +135,18 @@ impl Image {
     }
 }
 
+impl Image {
+    /// What is purged must be in a snapshot.
+    fn check_snapshot(&self) {
+        let purged = self.purged.as_ref().map_or(0, |(index, _, _)| *index);
+        let snapshot = self.snapshots.iter().map(|snapshot| snapshot.id.index).max().unwrap_or(0);
+        assert!(
+            purged <= snapshot,
+            "I11: purged through {purged} and the newest snapshot ends at {snapshot}"
+        );
+    }
+}
+
 impl SimulatedDisk {
     pub fn new(mut draw: Draw) -> Self {
         let sync_max_ms = draw.within(1..=12);
@@ -112,6 +158,9 @@ impl SimulatedDisk {
             queue: VecDeque::new(),
             syncing: None,
             sync_max_ms: if planted::is("acknowledgement-before-sync") { 300 } else { sync_max_ms },
+            is_full: false,
+            failed: watch::Sender::new(None),
+            promises: Promises::default(),
             archive: Archive::new(),
             late_votes: Vec::new(),
             late_snapshots: Vec::new(),
@@ -130,16 +179,27 @@ impl SimulatedDisk {
         self.lock().sync_max_ms = sync_max_ms;
     }
 
+    /// Whether there is no space any more.
+    pub fn set_full(&self, is_full: bool) {
+        self.lock().is_full = is_full;
+    }
+
     /// Ends syncs that are due and begins new ones.
     pub fn tick(&self, now_ms: u64) {
         let mut answered = Vec::new();
+        let mut result = Ok(());
         {
             let mut state = self.lock();
             state.now_ms = now_ms;
-            if let Some((count, _)) = state.syncing.take_if(|(_, due_ms)| *due_ms <= now_ms) {
+            if state.is_full && !state.queue.is_empty() {
+                result = Err(state.fail());
+                answered.extend(state.queue.drain(..).map(|(_, done)| done));
+                state.syncing = None;
+            } else if let Some((count, _)) = state.syncing.take_if(|(_, due_ms)| *due_ms <= now_ms) {
                 for _ in 0..count {
                     let (write, done) = state.queue.pop_front().expect("a sync is of what is queued");
                     state.synced.write(&write);
+                    state.promises.keep(&write);
                     answered.push(done);
                 }
                 state.synced.committed = state.seen.committed.clone();
@@ -150,9 +210,10 @@ impl SimulatedDisk {
                 state.syncing = Some((state.queue.len(), due_ms));
             }
             state.finish_late();
+            state.synced.check_snapshot();
         }
         for done in answered {
-            done(Ok(()));
+            done(result.clone());
         }
     }
 
@@ -184,9 +245,10 @@ impl SimulatedDisk {
             _ => {}
         }
         if planted::is("wiped-node") && state.draw.percent(50) {
-            state.synced = Image::default();
+            (state.synced, state.promises) = (Image::default(), Promises::default());
         }
         (state.syncing, state.crash_percent) = (None, 0);
+        state.failed = watch::Sender::new(None);
         (state.late_snapshots, state.late_votes) = (Vec::new(), Vec::new());
         state.seen = state.synced.clone();
         let purged = state.synced.purged.as_ref().map_or(0, |(index, _, _)| *index);
@@ -208,6 +270,11 @@ impl SimulatedDisk {
         std::mem::take(&mut self.lock().crash_percent)
     }
 
+    /// What it has acknowledged.
+    pub fn promises(&self) -> Promises {
+        self.lock().promises.clone()
+    }
+
     /// Up to where the newest snapshot goes.
     pub fn snapshot_index(&self) -> u64 {
         self.lock().seen.snapshots.iter().map(|snapshot| snapshot.id.index).max().unwrap_or(0)
@@ -220,6 +287,19 @@ impl SimulatedDisk {
 }
 
 impl State {
+    /// A write did not fit.
+    fn fail(&mut self) -> StorageError {
+        trace::note("a write does not fit on the disk");
+        let error = StorageError::Io {
+            operation: "write the log",
+            path: "data".into(),
+            kind: std::io::ErrorKind::StorageFull,
+            message: "no space left on device".to_owned(),
+        };
+        self.failed.send_replace(Some(error.clone()));
+        error
+    }
+
     /// What planted bugs acknowledged too early becomes durable in the end.
     fn finish_late(&mut self) {
         let now_ms = self.now_ms;
@@ -236,8 +316,7 @@ impl Stores for SimulatedDisk {
     fn open(&self, _directory: &DataDir) -> Result<OpenStores, StorageError> {
         let state = self.lock();
         state.seen.check();
-        let handle = Handle { disk: self.clone(), life: state.life, fatal: watch::channel(None).0 };
-        let handle = Arc::new(handle);
+        let handle = Arc::new(Handle { disk: self.clone(), life: state.life });
         Ok((handle.clone(), handle))
     }
 }
@@ -246,7 +325,6 @@ impl Stores for SimulatedDisk {
 struct Handle {
     disk: SimulatedDisk,
     life: u64,
-    fatal: watch::Sender<Option<StorageError>>,
 }
 
 impl Handle {
@@ -260,6 +338,11 @@ impl Handle {
             let mut state = self.disk.lock();
             if state.life != self.life {
                 return;
+            }
+            let failed = state.failed.borrow().clone();
+            if let Some(error) = failed {
+                drop(state);
+                return done(Err(error));
             }
             let last = state.seen.bounds().last.map_or(0, |(index, _)| index);
             state.seen.write(&write);
@@ -275,6 +358,7 @@ impl Handle {
                     let is_long = last > kept.map_or(0, |kept| kept + 1);
                     state.crash_percent = if is_long { 90 } else { 20 };
                     state.archive.split_off(&kept.map_or(0, |kept| kept + 1));
+                    state.promises.last = state.promises.last.min(kept.unwrap_or(0));
                 }
                 Write::Vote(_) | Write::Purge(..) => state.crash_percent = state.crash_percent.max(5),
             }
@@ -345,7 +429,7 @@ impl LogStorage for Handle {
     }
 
     fn fatal(&self) -> watch::Receiver<Option<StorageError>> {
-        self.fatal.subscribe()
+        self.disk.lock().failed.subscribe()
     }
 
     fn statistics(&self) -> LogStatistics {
@@ -363,12 +447,16 @@ impl SnapshotStorage for Handle {
         if state.life != self.life {
             return Ok(());
         }
+        if state.is_full {
+            return Err(state.fail());
+        }
         state.seen.snapshots.push(snapshot.clone());
         if planted::is("purge-before-snapshot") {
             let due_ms = state.now_ms + LATE_MS;
             state.late_snapshots.push((due_ms, snapshot));
         } else {
             state.synced.snapshots.push(snapshot);
+            state.promises.snapshot = state.promises.snapshot.max(id.index);
         }
         Ok(())
     }

@@ -7,7 +7,6 @@ use slotkeeper::telemetry::Metrics;
 
 use crate::calls::Server;
 use crate::ideal_log::IdealLog;
-use crate::machine::Machine;
 use crate::trace;
 use crate::world::World;
 
@@ -35,7 +34,10 @@ pub fn run(seed: u64) -> String {
     }
     domain.calm_down();
     let Domain { mut world, log, mut elect_at_ms, .. } = domain;
-    world.heal(|world| step(world, &log, &mut elect_at_ms));
+    world.heal(|world| {
+        step(world, &log, &mut elect_at_ms);
+        Ok(())
+    });
     format!(
         "{} ms, {} records, {} writes acknowledged",
         world.now_ms,
@@ -78,8 +80,7 @@ impl Domain {
             replica
         };
         trace::note(&format!("server {place} begins with {applied} records"));
-        let offset_ms = i64::try_from(world.draw.within(0..=4_000)).unwrap() - 2_000;
-        let machine = Machine::boot(world.now_ms, offset_ms);
+        let machine = world.switch_on();
         let log = self.log.boot(place, replica.clone(), applied);
         let seams = LeaderSeams {
             log: log.clone(),
@@ -90,7 +91,7 @@ impl Domain {
         };
         let options = world.leader_options();
         let (leader, _task) = machine.within(|| Leader::start(seams, options));
-        world.servers[place] = Some(Server { machine, leader, replica, log });
+        world.servers[place] = Some(Server { machine, leader, replica, log, consensus: None });
     }
 
     fn crash(&mut self, place: usize) {
@@ -118,7 +119,7 @@ impl Domain {
             }
         }
         if self.world.draw.in_ten_thousand(4) {
-            let (place, for_ms) = (self.world.draw.index(PLACES), self.world.draw.within(50..=4_000));
+            let (place, for_ms) = (self.world.draw.index(PLACES), self.world.draw_pause_ms());
             self.world.pause(place, for_ms);
         }
     }

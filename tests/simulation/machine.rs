@@ -24,6 +24,8 @@ pub struct Machine {
 pub struct MachineClock {
     boot: Instant,
     boot_ms: u64,
+    /// How fast its clocks go, in percent of real time.
+    rate_percent: u64,
     wall_offset_ms: AtomicI64,
 }
 
@@ -40,12 +42,16 @@ impl Clock for MachineClock {
 }
 
 impl Machine {
-    /// A machine that is switched on at `now_ms` with a wall clock that is off by `wall_offset_ms`.
-    pub fn boot(now_ms: u64, wall_offset_ms: i64) -> Self {
+    /// A machine that is switched on at `now_ms` with a wall clock that is off by `wall_offset_ms`, and clocks that go at
+    /// `rate_percent` of real time.
+    pub fn boot(now_ms: u64, wall_offset_ms: i64, rate_percent: u64) -> Self {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let boot = runtime.block_on(async { tokio::time::Instant::now().into_std() });
         let wall_offset_ms = AtomicI64::new(wall_offset_ms);
-        Self { runtime, clock: Arc::new(MachineClock { boot, boot_ms: now_ms, wall_offset_ms }) }
+        Self {
+            runtime,
+            clock: Arc::new(MachineClock { boot, boot_ms: now_ms, rate_percent, wall_offset_ms }),
+        }
     }
 
     pub fn clock(&self) -> Arc<MachineClock> {
@@ -56,14 +62,20 @@ impl Machine {
         self.clock.wall_offset_ms.store(offset_ms, Ordering::Relaxed);
     }
 
-    /// Lets the machine run for one millisecond.
-    pub fn step(&self) {
-        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+    /// Lets the machine run for the millisecond that begins at `now_ms`; by its own clock that may be none or two.
+    pub fn step(&self, now_ms: u64) {
+        for _ in self.local_ms(now_ms)..self.local_ms(now_ms + 1) {
+            self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        }
+    }
+
+    fn local_ms(&self, ms: u64) -> u64 {
+        ms * self.clock.rate_percent / 100
     }
 
     /// The clock goes on, but nothing ran.
     pub fn jump(&self, by_ms: u64) {
-        self.runtime.block_on(tokio::time::advance(Duration::from_millis(by_ms)));
+        self.runtime.block_on(tokio::time::advance(Duration::from_millis(self.local_ms(by_ms))));
     }
 
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

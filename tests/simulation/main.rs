@@ -12,21 +12,25 @@ mod domain;
 mod draw;
 mod entropy;
 mod ideal_log;
+mod losses;
 mod machine;
 mod network;
 mod node;
+mod operator;
 mod oracle;
 mod planted;
 mod runner;
 mod trace;
+mod trouble;
+mod witness;
 mod world;
 
 #[test]
 fn jobs_and_task_managers_get_what_they_were_told_whoever_leads() {
-    runner::run_seeds("jobs_and_task_managers_get_what_they_were_told_whoever_leads", 20, domain::run);
+    runner::run_seeds("jobs_and_task_managers_get_what_they_were_told_whoever_leads", 500, domain::run);
 }
 
 #[test]
 fn nothing_acknowledged_is_lost_and_all_is_well_after_the_last_fault() {
-    runner::run_seeds("nothing_acknowledged_is_lost_and_all_is_well_after_the_last_fault", 12, cluster::run);
+    runner::run_seeds("nothing_acknowledged_is_lost_and_all_is_well_after_the_last_fault", 500, cluster::run);
 }

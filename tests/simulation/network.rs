@@ -68,11 +68,12 @@ fn place_of(address: &str) -> io::Result<usize> {
 }
 
 impl Network {
-    pub fn new(mut draw: Draw) -> Self {
+    /// A network with delays up to `delay_max_ms`, of whose writes up to so many are lost.
+    pub fn new(mut draw: Draw, delay_max_ms: u64, loss_max_in_ten_thousand: u64) -> Self {
         let state = State {
             now_ms: 0,
-            delay_max_ms: draw.within(1..=12),
-            loss_in_ten_thousand: draw.within(0..=60),
+            delay_max_ms: draw.within(1..=delay_max_ms),
+            loss_in_ten_thousand: draw.within(0..=loss_max_in_ten_thousand),
             cut: BTreeSet::new(),
             listeners: BTreeMap::new(),
             dials: Vec::new(),
@@ -94,13 +95,9 @@ impl Network {
         Box::new(Listener { place, incoming })
     }
 
-    /// Cuts what `from` says to `to`.
-    pub fn cut(&self, from: usize, to: usize) {
-        self.state.lock().unwrap().cut.insert((from, to));
-    }
-
-    pub fn heal(&self) {
-        self.state.lock().unwrap().cut.clear();
+    /// Cuts what the first of each pair says to the second, and nothing else.
+    pub fn cut(&self, pairs: BTreeSet<(usize, usize)>) {
+        self.state.lock().unwrap().cut = pairs;
     }
 
     /// No loss and short delays from now on.

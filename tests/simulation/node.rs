@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use slotkeeper::consensus::{Bootstrap, Consensus, ConsensusOptions, LogRetention, StartError, Timing};
-use slotkeeper::leader::{ConsensusLog, Leader, LeaderOptions, LeaderSeams, LogMinter};
+use futures::FutureExt;
+use slotkeeper::consensus::{
+    Bootstrap, Consensus, ConsensusOptions, LogRetention, StartError, StopReason, Timing,
+};
+use slotkeeper::leader::{ConsensusLog, Leader, LeaderFault, LeaderOptions, LeaderSeams, LogMinter};
 use slotkeeper::replica::Replica;
 use slotkeeper::scheduler::Registry;
 use slotkeeper::storage::{DataDir, DataDirOptions, Disk, RealDisk};
@@ -35,7 +38,14 @@ pub struct Booting {
 /// A node whose engine runs.
 pub struct Running {
     pub consensus: Consensus,
-    pub ending: Arc<Mutex<Option<String>>>,
+    pub ending: Arc<Mutex<Option<Ending>>>,
+}
+
+/// Why a node ends itself.
+#[derive(Debug)]
+pub enum Ending {
+    Stopped(StopReason),
+    Fault(LeaderFault),
 }
 
 /// The identity is a file; making it durable would only take time.
@@ -77,8 +87,20 @@ impl Disk for WithoutSync {
 /// What all nodes of a cluster are started with.
 #[derive(Clone)]
 pub struct Founding {
+    /// The peer addresses of the first members.
     pub list: Vec<String>,
+    pub timing: Timing,
     pub retention: LogRetention,
+}
+
+impl Founding {
+    /// A first member founds; who comes later waits until the operator has it taken in.
+    fn bootstrap(&self, number: usize) -> Bootstrap {
+        match number < self.list.len() {
+            true => Bootstrap::InitialCluster(self.list.clone()),
+            false => Bootstrap::Join(Arc::new(|| std::future::ready(Ok(())).boxed())),
+        }
+    }
 }
 
 impl Place {
@@ -99,8 +121,8 @@ impl Place {
             api_addr: api_addr(self.number),
             peer_addr: peer_addr(self.number),
             listener: network.listen(self.number),
-            bootstrap: Bootstrap::InitialCluster(founding.list.clone()),
-            timing: Timing::LAN,
+            bootstrap: founding.bootstrap(self.number),
+            timing: founding.timing,
             retention: founding.retention,
             transport: network.at(self.number),
             mint_cluster_id: Arc::new(Uuid::new_v4),
@@ -117,8 +139,8 @@ impl Place {
 
 impl Booting {
     /// Runs for a millisecond.
-    pub fn step(&self) {
-        self.machine.step();
+    pub fn step(&self, now_ms: u64) {
+        self.machine.step(now_ms);
     }
 
     /// Whether the engine runs, or the node could not start.
@@ -146,11 +168,12 @@ impl Booting {
         let (watched, watching, noted) = (consensus.clone(), leader.clone(), Arc::clone(&ending));
         machine.spawn(async move {
             let ended = tokio::select! {
-                reason = watched.stopped() => format!("{reason:?}"),
-                fault = watching.fault() => format!("{fault:?}"),
+                reason = watched.stopped() => Ending::Stopped(reason),
+                fault = watching.fault() => Ending::Fault(fault),
             };
             *noted.lock().unwrap() = Some(ended);
         });
-        (Server { machine, leader, replica, log }, Running { consensus, ending })
+        let server = Server { machine, leader, replica, log, consensus: Some(consensus.clone()) };
+        (server, Running { consensus, ending })
     }
 }

@@ -11,7 +11,15 @@ use slotkeeper::domain::{
 };
 use slotkeeper::replica::{self, Replica};
 
+use crate::losses::Loss;
 use crate::trace;
+
+/// What became of a TaskManager.
+pub enum Fate {
+    Lost(Box<Loss>),
+    /// It was registered, or changed.
+    Touched(TaskManagerId),
+}
 
 pub struct Oracle {
     state: State,
@@ -21,8 +29,8 @@ pub struct Oracle {
     tokens: BTreeMap<(TaskManagerId, u32), FencingToken>,
     /// The newest revision that anybody outside was told of.
     told: Revision,
-    /// TaskManagers that were declared lost since somebody asked.
-    lost: Vec<TaskManagerId>,
+    /// What became of TaskManagers since somebody asked, in order.
+    fates: Vec<Fate>,
     /// The state's clock after the first record.
     began_at: Option<LogicalTime>,
     pub records: u64,
@@ -38,7 +46,7 @@ impl Oracle {
             answers: BTreeMap::new(),
             tokens: BTreeMap::new(),
             told: Revision(0),
-            lost: Vec::new(),
+            fates: Vec::new(),
             began_at: None,
             records: 0,
         }
@@ -73,7 +81,7 @@ impl Oracle {
             }
         }
         for event in &applied.events {
-            self.happened(event);
+            self.happened(event, &previous);
         }
         trace::note(&format!(
             "commit {} {} outcomes {} events {:02x?}",
@@ -104,7 +112,7 @@ impl Oracle {
         }
     }
 
-    fn happened(&mut self, event: &Event) {
+    fn happened(&mut self, event: &Event, before: &State) {
         match event {
             Event::AllocationGranted { task_manager, slot_index, fencing_token, .. } => {
                 let slot = (task_manager.clone(), *slot_index);
@@ -114,14 +122,19 @@ impl Oracle {
                     "the fencing token of {task_manager}/{slot_index} fell from {before:?} to {fencing_token}"
                 );
             }
-            Event::TaskManagerChanged { id, condition: Condition::Lost { .. } } => self.lost.push(id.clone()),
+            Event::TaskManagerChanged { id, condition: Condition::Lost { .. } } => {
+                self.fates.push(Fate::Lost(Box::new(Loss::of(id, before))));
+            }
+            Event::TaskManagerRegistered { id, .. } | Event::TaskManagerChanged { id, .. } => {
+                self.fates.push(Fate::Touched(id.clone()));
+            }
             _ => {}
         }
     }
 
-    /// Who was declared lost since the last call.
-    pub fn take_lost(&mut self) -> Vec<TaskManagerId> {
-        std::mem::take(&mut self.lost)
+    /// What became of TaskManagers since the last call.
+    pub fn take_fates(&mut self) -> Vec<Fate> {
+        std::mem::take(&mut self.fates)
     }
 
     /// Somebody outside was given `outcome`, under `key` if there was one.
