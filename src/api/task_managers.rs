@@ -24,7 +24,7 @@ pub const LONG_POLL_WAIT_MS_MAX: u64 = 60_000;
     "total_profile": {"cpu_cores": 4, "task_heap_memory": "4GiB"}, "labels": {"zone": "a"}
 }))]
 pub struct RegisterTaskManager {
-    /// Which: 1 to 128 of `A-Z a-z 0-9 . _ -`.
+    /// Which: 1 to 128 of `A-Z a-z 0-9 . _ -`, and not `.` or `..`.
     #[schema(value_type = String)]
     pub task_manager_id: TaskManagerId,
     /// Which process of it, chosen anew at each start.

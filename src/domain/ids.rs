@@ -30,9 +30,12 @@ pub enum NameError {
         /// The first character that is not allowed.
         character: char,
     },
+    /// The text is `.` or `..`, which clients and proxies cut out of a path.
+    #[error("a name is not `.` or `..`: no path can carry it")]
+    Dots,
 }
 
-/// A valid name: 1 to 128 of `A-Z a-z 0-9 . _ -`. Cheap to clone.
+/// A valid name: 1 to 128 of `A-Z a-z 0-9 . _ -`, and not `.` or `..`. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Name(Arc<str>);
@@ -45,6 +48,9 @@ impl Name {
         }
         if text.len() > limits::NAME_BYTES_MAX {
             return Err(NameError::TooLong { length: text.len() });
+        }
+        if matches!(text, "." | "..") {
+            return Err(NameError::Dots);
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         match text.chars().find(|c| !allowed(*c)) {
@@ -292,6 +298,8 @@ mod tests {
         assert_eq!(Name::new("a b"), Err(NameError::Character { character: ' ' }));
         assert_eq!(Name::new(&"x".repeat(129)), Err(NameError::TooLong { length: 129 }));
         assert!(Name::new(&"x".repeat(128)).is_ok());
+        assert_eq!((Name::new("."), Name::new("..")), (Err(NameError::Dots), Err(NameError::Dots)));
+        assert!(Name::new("...").is_ok() && Name::new("v1.2").is_ok());
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod http;
 mod support;
 
 mod command_line;
+mod lies;
 mod mutation;
 mod peers;
 mod requests;

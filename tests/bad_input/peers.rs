@@ -14,9 +14,9 @@ use crate::consensus_cluster::{Cluster, Settings, record, session};
 use crate::mutation::{Dice, cases, mutated};
 
 /// The envelope of requests between peers.
-const REQUEST_FORMAT: Format = Format { magic: *b"SKpq", version: 1 };
+pub const REQUEST_FORMAT: Format = Format { magic: *b"SKpq", version: 1 };
 /// Cluster, sender and receiver at the head of every request, as long as ids are small.
-const ADDRESSES_BYTES: usize = 17 + 18 + 18;
+pub const ADDRESSES_BYTES: usize = 17 + 18 + 18;
 /// What is kept of a conversation.
 const KEPT_BYTES: usize = 256 << 10;
 
@@ -24,7 +24,7 @@ type Heard = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
 /// TCP that writes down what is said, and to whom.
 #[derive(Debug, Clone, Default)]
-struct ListeningTransport {
+pub struct ListeningTransport {
     heard: Heard,
 }
 
@@ -89,7 +89,7 @@ impl tokio::io::AsyncRead for Tapped {
 }
 
 /// The whole messages of a conversation.
-fn messages(said: &[u8]) -> Vec<Vec<u8>> {
+pub fn messages(said: &[u8]) -> Vec<Vec<u8>> {
     let (mut messages, mut rest) = (Vec::new(), said);
     while let Some((length, after)) = rest.split_first_chunk::<4>() {
         let length = usize::try_from(u32::from_le_bytes(*length)).unwrap();
@@ -100,6 +100,18 @@ fn messages(said: &[u8]) -> Vec<Vec<u8>> {
         rest = &after[length..];
     }
     messages
+}
+
+/// What was said so far, and to whom.
+pub fn honest_messages(transport: &ListeningTransport) -> Vec<(String, Vec<u8>)> {
+    let heard = transport.heard.lock().unwrap().clone();
+    heard
+        .iter()
+        .flat_map(|(address, said)| messages(said).into_iter().map(|message| (address.clone(), message)))
+        .filter(|(_, message)| {
+            codec::open_bytes(REQUEST_FORMAT, message).is_ok_and(|body| body.len() > ADDRESSES_BYTES)
+        })
+        .collect()
 }
 
 /// A message that no honest node sends: damaged on its way, of another cluster or node, cut, or with too much in it.
@@ -152,14 +164,7 @@ async fn what_no_honest_node_says_changes_nothing() {
     cluster.agree().await;
     let leader = cluster.leader().await;
     let (revision, hash) = cluster.node(leader).replica.state_hash();
-    let heard = transport.heard.lock().unwrap().clone();
-    let honest: Vec<(String, Vec<u8>)> = heard
-        .iter()
-        .flat_map(|(address, said)| messages(said).into_iter().map(|message| (address.clone(), message)))
-        .filter(|(_, message)| {
-            codec::open_bytes(REQUEST_FORMAT, message).is_ok_and(|body| body.len() > ADDRESSES_BYTES)
-        })
-        .collect();
+    let honest = honest_messages(&transport);
     assert!(honest.len() > 50, "only {} messages were heard", honest.len());
     let mut dice = Dice::new(3);
     for _ in 0..cases(600) {

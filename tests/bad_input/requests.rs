@@ -1,9 +1,9 @@
 //! HTTP requests as they come from broken or hostile clients, as raw bytes to a real server.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -133,24 +133,60 @@ fn request(dice: &mut Dice) -> Vec<u8> {
     }
 }
 
-/// Sends and gives the status of every answer that comes before the connection ends.
-fn statuses(address: &str, request: &[u8]) -> Vec<u16> {
+/// An answer or the end of the connection comes within a second or so; the rest is for a machine that is busy.
+const END_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a client does when it has sent everything.
+#[derive(PartialEq)]
+enum Then {
+    /// It says no more, so that a request that is cut ends too; the server may take it for gone and not answer.
+    HangsUp,
+    /// It waits for the answer, after which the server closes.
+    Listens,
+}
+
+/// Sends and gives the status of every answer that comes before the connection ends, which it must do in time.
+fn statuses(address: &str, request: &[u8], then: &Then) -> Vec<u16> {
+    let begun = Instant::now();
     let mut stream = TcpStream::connect(address).expect("the server takes connections");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(END_WITHIN)).unwrap();
+    stream.set_write_timeout(Some(END_WITHIN)).unwrap();
     // The server may refuse and close before everything is sent.
-    let _ = stream.write_all(request);
-    let _ = stream.shutdown(Shutdown::Write);
+    let sent = stream.write_all(request);
+    if *then == Then::HangsUp {
+        let _ = stream.shutdown(Shutdown::Write);
+    }
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
+    let read = stream.read_to_end(&mut answer).map(drop);
+    for error in [sent, read].into_iter().filter_map(Result::err) {
+        let is_closed = !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        assert!(
+            is_closed,
+            "neither an answer nor an end: {error}, after {:?}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+    assert!(begun.elapsed() < END_WITHIN, "it took {:?}", begun.elapsed());
     let text = String::from_utf8_lossy(&answer);
     let is_status = |line: &str| line.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok();
     text.lines().filter_map(is_status).collect()
 }
 
+/// A request with an array of so many items.
+fn array_of(path: &str, items: usize) -> Vec<u8> {
+    let member = if path.ends_with("confirm") { "started" } else { "allocation_ids" };
+    let body = format!("{{\"{member}\":[{}0]}}", "0,".repeat(items - 1));
+    let head = format!(
+        "POST /v1/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head, body].concat().into_bytes()
+}
+
 /// Everything that clients can see of the state, apart from its revision: a refusal may be written down too.
 async fn visible(caller: &mut Caller) -> Value {
     let mut seen = Vec::new();
-    for path in ["/v1/task-managers", "/v1/jobs", "/v1/allocations", "/v1/queues"] {
+    for path in ["/v1/task-managers", "/v1/jobs", "/v1/allocations", "/v1/queues", "/v1/settings"] {
         seen.push(caller.read(path, SETTLE).await.expect("the server answers").body);
     }
     json!(seen)
@@ -167,10 +203,17 @@ async fn no_request_that_is_wrong_is_done_or_breaks_the_server() {
     for case in 0..cases(2_400) {
         let request = request(&mut Dice::new(1_000 + case as u64));
         let shown = String::from_utf8_lossy(&request[..request.len().min(300)]).into_owned();
-        for status in statuses(&address, &request) {
+        for status in statuses(&address, &request, &Then::HangsUp) {
             assert!(status < 500, "case {case}: {status} for {shown:?}");
             answered += 1;
         }
+    }
+    for path in ["jobs/job/release", "jobs/job/allocations", "task-managers/nobody/confirm"] {
+        let answers = statuses(&address, &array_of(path, 1_000_000), &Then::Listens);
+        // It may close before the whole body is sent, and then the answer may be lost on the way.
+        assert!(matches!(answers[..], [413] | []), "a million items for {path}: {answers:?}");
+        let answers = statuses(&address, &array_of(path, 500_000), &Then::Listens);
+        assert_eq!(answers, [400], "half a million items for {path}");
     }
     assert!(answered > 1_000, "only {answered} answers: the corpus hardly reaches the server");
     assert_eq!(visible(&mut caller).await, before, "a wrong request was done");
