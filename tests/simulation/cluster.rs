@@ -168,26 +168,27 @@ impl Cluster {
         }
     }
 
-    /// Looks at what a node shows, and takes over what it has applied since the last look.
+    /// Looks at what a node shows, and takes over what it has applied since the last look. Who ends has perhaps applied and
+    /// answered something just before.
     fn observe(&mut self, world: &mut World, place: usize) {
-        let Some(running) = &self.seats[place].running else { return };
+        let seat = &mut self.seats[place];
+        let Some(running) = &seat.running else { return };
         let ending = running.ending.lock().unwrap().take();
-        if let Some(ending) = ending {
-            return self.ended(world, place, ending);
-        }
-        if world.paused[place].is_some() {
+        if ending.is_none() && world.paused[place].is_some() {
             return;
         }
         let status = running.consensus.status();
-        if self.operator.has_removed(place) && status.last_log_index == 0 {
+        if ending.is_none() && self.operator.has_removed(place) && status.last_log_index == 0 {
             return self.switch_off(world, place, "never got an entry and nobody tells it");
         }
-        let seat = &mut self.seats[place];
         self.witness.look(place, &status, &seat.place.disk.promises());
         let revision = world.servers[place].as_ref().map(|server| server.replica.revision());
         if revision != seat.revision {
             seat.revision = revision;
             self.compare(world, place, status.applied_index);
+        }
+        if let Some(ending) = ending {
+            self.ended(world, place, ending);
         }
     }
 

@@ -52,14 +52,7 @@ impl Cluster {
                 let place = self.somebody_or_the_leader(world, 50);
                 self.fill_disk(world, place);
             }
-            // Back before anybody stands for election.
-            11 => {
-                let (place, back_in_ms) =
-                    (self.somebody_or_the_leader(world, 100), world.draw.within(1..=80));
-                if self.seats[place].running.is_some() {
-                    self.crash(world, place, back_in_ms);
-                }
-            }
+            11 => self.restart_the_leader(world),
             _ => {}
         }
     }
@@ -121,6 +114,14 @@ impl Cluster {
         let back_in_ms =
             if world.draw.percent(40) { world.draw.within(1..=80) } else { world.draw.within(100..=4_000) };
         self.crash(world, place, back_in_ms);
+    }
+
+    /// It is back before anybody stands for election.
+    fn restart_the_leader(&mut self, world: &mut World) {
+        let (place, back_in_ms) = (self.somebody_or_the_leader(world, 100), world.draw.within(1..=80));
+        if self.seats[place].running.is_some() {
+            self.crash(world, place, back_in_ms);
+        }
     }
 
     fn crash_all(&mut self, world: &mut World) {
