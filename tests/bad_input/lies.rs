@@ -120,7 +120,7 @@ impl Truth {
     fn snapshots(&self) -> Vec<(&'static str, Vec<Vec<u8>>)> {
         let Self { leader, term, last, .. } = *self;
         let (now, ahead, body) = (vote(term, leader, true), (term, last + 100), &b"no state"[..]);
-        let (bytes, right) = (body.len() as u64, crc32c(body));
+        let (bytes, right) = (body.len() as u64, crc32c::crc32c(body));
         vec![
             ("a snapshot with a wrong checksum", snapshot(&now, ahead, bytes, (body, right ^ 1))),
             ("a snapshot shorter than announced", snapshot(&now, ahead, bytes + 1, (body, right))),
@@ -150,18 +150,6 @@ impl Truth {
         let contents = |message: &Vec<u8>| message[codec::ENVELOPE_BYTES..].to_vec();
         crate::peers::messages(&answer).iter().map(contents).collect()
     }
-}
-
-/// Checksums as `SnapshotEnd` carries them, read out of an envelope that holds these bytes.
-fn crc32c(bytes: &[u8]) -> u32 {
-    let mut sum = !0_u32;
-    for byte in bytes {
-        sum ^= u32::from(*byte);
-        for _ in 0..8 {
-            sum = if sum & 1 == 1 { (sum >> 1) ^ 0x82f6_3b78 } else { sum >> 1 };
-        }
-    }
-    !sum
 }
 
 /// Whether this is a yes: the log agrees, or a vote is granted.
