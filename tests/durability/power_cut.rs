@@ -4,8 +4,6 @@
 //! The servers share a disk of their own. All are stopped, the disk is copied without what only the page cache knows,
 //! they are killed, and the copy takes the disk's place. `tests/storage/power_cut.rs` proves that such a copy is one.
 
-use rustix::process::Signal;
-
 use super::cluster::SETTLE;
 use super::drill::Drill;
 use super::loop_device;
@@ -23,9 +21,7 @@ async fn nothing_is_lost_when_the_power_fails_for_all_at_once() {
     })
     .await;
     for _ in 0..CUTS {
-        for number in 0..3 {
-            drill.cluster.signal(number, Signal::STOP);
-        }
+        loop_device::freeze(&[0, 1, 2].map(|number| drill.cluster.pid(number))).unwrap();
         disk.copy_what_is_durable();
         for number in 0..3 {
             drill.cluster.kill(number);

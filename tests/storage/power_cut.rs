@@ -41,7 +41,7 @@ impl Bench {
         let (home, report) = (mounted.point.join("data"), self.path("report"));
         let mut writer = child::start(role, &home, &report, seed);
         moment.wait(&report);
-        let stop = run("kill", &["-STOP", &writer.id().to_string()]);
+        let stop = loop_device::freeze(&[writer.id()]);
         let copied =
             run("cp", &["--sparse=always", text(&self.path("disk.img")), text(&self.path("copy.img"))]);
         let progress = child::progress(&report);

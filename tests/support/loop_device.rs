@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Runs a program; its words are the error.
 pub fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
@@ -18,6 +19,33 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     }
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     Err(format!("{program} {arguments:?} ended with {code}: {words}"))
+}
+
+/// Stops processes and waits until none of their threads runs, in the kernel neither: before that, a copy of their disk is
+/// not of one moment. On a busy machine a thread may go on for some milliseconds after the signal.
+pub fn freeze(processes: &[u32]) -> Result<(), String> {
+    for process in processes {
+        run("kill", &["-STOP", &process.to_string()])?;
+    }
+    let deadline = Instant::now() + Duration::from_secs(30);
+    for process in processes {
+        while !is_frozen(*process) {
+            if Instant::now() > deadline {
+                return Err(format!("process {process} does not stop"));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok(())
+}
+
+fn is_frozen(process: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return false };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        // The name of the program stands in brackets before the state and may hold anything.
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    })
 }
 
 pub fn text(path: &Path) -> &str {
