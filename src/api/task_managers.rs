@@ -61,7 +61,7 @@ pub struct TaskManagerRegistered {
     pub heartbeat_interval_ms: u64,
     /// How long silence is forgiven.
     pub heartbeat_timeout_ms: u64,
-    /// The version of `allocations`.
+    /// The newest version that `allocations` holds as a whole; the first heartbeat or look may bring more.
     #[schema(value_type = u64)]
     pub generation: Generation,
     /// What it should hold.

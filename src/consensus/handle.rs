@@ -47,6 +47,7 @@ pub(super) struct Shared {
     pub(super) cluster_id: Uuid,
     pub(super) replica: Replica,
     pub(super) store: Arc<dyn LogStorage>,
+    pub(super) snapshot_failure: watch::Receiver<Option<StorageError>>,
     pub(super) peers: Peers,
     pub(super) server: Arc<Server>,
     pub(super) proposals: Proposals,
@@ -111,9 +112,10 @@ impl Consensus {
         self.shared.server.refusals()
     }
 
-    /// Why the disk of the log failed, once it has. It is known there before anything else hears of it.
-    pub fn disk_failure(&self) -> watch::Receiver<Option<StorageError>> {
-        self.shared.store.fatal()
+    /// Why the disk failed, once it has: under the log, and under the snapshots. It is known there before anything else
+    /// hears of it.
+    pub fn disk_failures(&self) -> [watch::Receiver<Option<StorageError>>; 2] {
+        [self.shared.store.fatal(), self.shared.snapshot_failure.clone()]
     }
 
     /// Figures of this node's log.

@@ -14,11 +14,14 @@ use crate::storage::{Snapshot, SnapshotId, SnapshotStorage, StorageError};
 pub(super) struct SnapshotDisk {
     pub snapshots: Arc<dyn SnapshotStorage>,
     pub stop: watch::Sender<Option<StopReason>>,
+    /// Known here before the engine can stop over it.
+    pub failure: watch::Sender<Option<StorageError>>,
 }
 
 impl SnapshotDisk {
     fn told<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
         if let Err(error) = &result {
+            self.failure.send_if_modified(|known| known.is_none() && known.replace(error.clone()).is_none());
             end(&self.stop, StopReason::Storage(error.clone()));
         }
         result

@@ -84,7 +84,8 @@ impl Consensus {
         let peers = Peers::new(Arc::clone(&options.transport), standing.cluster_id, me, options.timing);
         let network = NetworkFactory::new(peers.clone());
         let log = LogAdapter::new(Arc::clone(&store));
-        let snapshots = Arc::new(SnapshotDisk { snapshots, stop: stop.clone() });
+        let (failure, snapshot_failure) = watch::channel(None);
+        let snapshots = Arc::new(SnapshotDisk { snapshots, stop: stop.clone(), failure });
         let state_machine = StateMachine::new(replica.clone(), snapshots);
         let raft = Raft::new(standing.node_id, Arc::new(config), network, log, state_machine).await;
         let engine = Engine(raft.map_err(|error| StartError::Engine(error.to_string()))?);
@@ -102,8 +103,18 @@ impl Consensus {
             minter: Mutex::default(),
             changing: tokio::sync::Mutex::default(),
         });
-        let running =
-            Running { engine, local, store, started_with, replica, server, peers, membership, stop };
+        let running = Running {
+            engine,
+            local,
+            store,
+            snapshot_failure,
+            started_with,
+            replica,
+            server,
+            peers,
+            membership,
+            stop,
+        };
         Ok(running.into_handle(&standing, tasks))
     }
 }
@@ -113,6 +124,7 @@ struct Running {
     engine: Engine,
     local: Arc<LocalNode>,
     store: Arc<dyn LogStorage>,
+    snapshot_failure: watch::Receiver<Option<StorageError>>,
     started_with: Option<u64>,
     replica: Replica,
     server: Arc<Server>,
@@ -123,7 +135,18 @@ struct Running {
 
 impl Running {
     fn into_handle(self, standing: &Standing, mut tasks: JoinSet<()>) -> Consensus {
-        let Self { engine, local, store, started_with, replica, server, peers, membership, stop } = self;
+        let Self {
+            engine,
+            local,
+            store,
+            snapshot_failure,
+            started_with,
+            replica,
+            server,
+            peers,
+            membership,
+            stop,
+        } = self;
         let raft = engine.0.clone();
         let timing = membership.timing;
         let cluster_id = standing.cluster_id;
@@ -149,6 +172,7 @@ impl Running {
             cluster_id,
             replica,
             store,
+            snapshot_failure,
             peers,
             server,
             proposals,

@@ -43,14 +43,19 @@ pub struct Name(Arc<str>);
 impl Name {
     /// Checks `text` and makes a name of it.
     pub fn new(text: &str) -> Result<Self, NameError> {
+        if matches!(text, "." | "..") {
+            return Err(NameError::Dots);
+        }
+        Self::stored(text)
+    }
+
+    /// As [`Self::new`], and `.` and `..` as well, which logs and snapshots of earlier builds may hold.
+    fn stored(text: &str) -> Result<Self, NameError> {
         if text.is_empty() {
             return Err(NameError::Empty);
         }
         if text.len() > limits::NAME_BYTES_MAX {
             return Err(NameError::TooLong { length: text.len() });
-        }
-        if matches!(text, "." | "..") {
-            return Err(NameError::Dots);
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         match text.chars().find(|c| !allowed(*c)) {
@@ -79,8 +84,9 @@ impl fmt::Debug for Name {
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let is_stored = !deserializer.is_human_readable();
         let text = String::deserialize(deserializer)?;
-        Self::new(&text).map_err(serde::de::Error::custom)
+        if is_stored { Self::stored(&text) } else { Self::new(&text) }.map_err(serde::de::Error::custom)
     }
 }
 
@@ -300,6 +306,7 @@ mod tests {
         assert!(Name::new(&"x".repeat(128)).is_ok());
         assert_eq!((Name::new("."), Name::new("..")), (Err(NameError::Dots), Err(NameError::Dots)));
         assert!(Name::new("...").is_ok() && Name::new("v1.2").is_ok());
+        assert!(serde_json::from_str::<Name>("\"..\"").is_err(), "nobody gives such a name any more");
     }
 
     #[test]

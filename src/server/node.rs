@@ -147,7 +147,7 @@ impl Node {
             mint_cluster_id: seams.mint(),
         };
         let consensus = Consensus::start(consensus_options, replica.clone()).await?;
-        panic_hook::watch_disk(consensus.disk_failure());
+        consensus.disk_failures().into_iter().for_each(panic_hook::watch_disk);
         let log: Arc<dyn Log> = ConsensusLog::new(consensus.clone());
         let leader_seams = LeaderSeams {
             log: log.clone(),

@@ -84,3 +84,12 @@ fn a_state_of_wrong_content_is_refused_whole() {
         assert!(installed.is_err(), "case {case}: a state was taken that nobody wrote");
     }
 }
+
+#[test]
+fn a_name_of_dots_that_an_earlier_build_took_is_still_read_from_the_disk() {
+    for text in [".", ".."] {
+        let stored = slotkeeper::codec::encode(text).unwrap();
+        let name: slotkeeper::domain::JobId = slotkeeper::codec::decode(&stored, 100).unwrap();
+        assert_eq!(name.as_str(), text);
+    }
+}

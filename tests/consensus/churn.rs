@@ -20,6 +20,8 @@ use super::switch::Switch;
 const STEPS: usize = 24;
 /// Replacements of one run: each takes a node in, gives it a vote and removes an old voter, which are three changes.
 const REPLACEMENTS: usize = 12;
+/// For a member that was removed to be told so.
+const TOLD_WITHIN: Duration = Duration::from_secs(60);
 /// Soon enough that a new node needs a snapshot to catch up.
 const RETENTION: LogRetention = LogRetention { snapshot_after: 150, keep: 20, purge_batch: 1 };
 
@@ -275,7 +277,9 @@ impl Replacing {
         };
         self.change(removed).await;
         if !is_dead {
-            assert_eq!(self.cluster.node(old).consensus.stopped().await, StopReason::Removed);
+            let stopped = self.cluster.node(old).consensus.stopped();
+            let told = tokio::time::timeout(TOLD_WITHIN, stopped).await;
+            assert_eq!(told, Ok(StopReason::Removed), "a removed member is told so");
             self.kill(old).await;
         }
     }

@@ -46,9 +46,12 @@ async fn servers_whose_disk_turns_read_only_end_and_come_back_when_it_is_repaire
 async fn servers_whose_data_directory_is_removed_end_and_say_so() {
     let mut drill = Drill::begin(&LONG_LOG).await;
     let leader = drill.cluster.leader().await;
-    std::fs::remove_dir_all(drill.cluster.data_dir(leader)).unwrap();
+    // A server that writes into a directory while it is removed keeps it from being empty.
+    let removed = drill.cluster.folder().join("removed");
+    std::fs::rename(drill.cluster.data_dir(leader), &removed).unwrap();
     let said = ends_for_its_disk(&mut drill, leader);
     assert!(said.contains("finding the data directory again"), "{said}");
+    std::fs::remove_dir_all(removed).unwrap();
     drill.wait_for_acknowledgements(100).await;
     let mut caller = Caller::new(&drill.cluster.api_addrs(), 0);
     let lost_addr = drill.cluster.servers[leader].api_addr.clone();

@@ -9,7 +9,7 @@ const SLOW_SYNC: &str = "inject=fdatasync:delay_enter=200000";
 /// Acknowledgements of one look, which take some ten syncs after one another.
 const LOOK: usize = 60;
 /// Other work on the machine may cost a leader its lease now and then; slow syncs would cost it in every look.
-const LOOKS_MAX: usize = 6;
+const LOOKS_MAX: usize = 12;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_leader_changes_while_every_sync_takes_longer_than_an_election() {

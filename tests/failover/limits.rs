@@ -130,6 +130,7 @@ async fn a_server_that_is_killed_for_its_memory_comes_back() {
             drill.cluster.start_server(victim);
             drill.cluster.wait_until_ready(SETTLE).await;
             drill.wait_for_acknowledgements(60).await;
+            group.set("memory.swappiness", 0);
             let limit = group.number("memory.stat", "rss") + HEADROOM_BYTES;
             group.set("memory.limit_in_bytes", limit);
             let ballast = Ballast::take_in(&group, 2 * HEADROOM_BYTES);

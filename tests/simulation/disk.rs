@@ -140,10 +140,7 @@ impl Image {
     fn check_snapshot(&self) {
         let purged = self.purged.as_ref().map_or(0, |(index, _, _)| *index);
         let snapshot = self.snapshots.iter().map(|snapshot| snapshot.id.index).max().unwrap_or(0);
-        assert!(
-            purged <= snapshot,
-            "I11: purged through {purged} and the newest snapshot ends at {snapshot}"
-        );
+        assert!(purged <= snapshot, "C3: purged through {purged} and the newest snapshot ends at {snapshot}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! How many TaskManagers may be declared lost, and when (I13): so many in a second, and nobody while too many are silent.
+//! How many TaskManagers may be declared lost, and when (C4): so many in a second, and nobody while too many are silent.
 //!
 //! An observer sees when a verdict is in the log, not when it fell. So it reckons with the earliest time at which a verdict
 //! can have fallen, and with the latest time at which the lease of somebody silent can have run out.
@@ -121,7 +121,7 @@ impl Losses {
         }
         assert!(
             now_ms >= fell_at_ms,
-            "I13: {} was declared lost at {now_ms}; at {} a second it could not be before {fell_at_ms}",
+            "C4: {} was declared lost at {now_ms}; at {} a second it could not be before {fell_at_ms}",
             loss.id,
             self.rate_max
         );
@@ -132,7 +132,7 @@ impl Losses {
         let share_percent = silent * 100 / loss.tracked.len().max(1);
         assert!(
             silent < MASS_LOSS_MIN || share_percent <= loss.settings.mass_loss_share_percent as usize,
-            "I13: {} was declared lost while {silent} of {} were silent",
+            "C4: {} was declared lost while {silent} of {} were silent",
             loss.id,
             loss.tracked.len()
         );

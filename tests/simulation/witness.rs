@@ -1,7 +1,7 @@
 //! What only an observer of all nodes sees: who leads in which term, and that no node goes back on what it promised.
 //!
 //! It looks at every node after every millisecond, through the node's own status, and holds it against what its disk has
-//! acknowledged. Numbers in the messages are those of the plan's list of invariants.
+//! acknowledged. The messages name its invariants C1 to C3, and those of `losses.rs` C4, as `chaos/README.md` does.
 
 use std::collections::BTreeMap;
 
@@ -73,20 +73,20 @@ impl Witness {
     /// The node at `place` shows `status`, and its disk has acknowledged `promises`.
     pub fn look(&mut self, place: usize, status: &Status, promises: &Promises) {
         let home = *self.places.entry(status.node_id).or_insert(place);
-        assert_eq!(home, place, "I9: two nodes have the id {}", status.node_id);
+        assert_eq!(home, place, "C1: two nodes have the id {}", status.node_id);
         if status.role == Role::Leader {
             let leader = *self.leaders.entry(status.term).or_insert(status.node_id);
-            assert_eq!(leader, status.node_id, "I9: two leaders of term {}", status.term);
+            assert_eq!(leader, status.node_id, "C1: two leaders of term {}", status.term);
         }
         let figures = Figures::of(status);
         if let Some(before) = self.seen.insert(place, figures) {
             assert!(
                 figures.is_no_less_than(&before),
-                "I10: server {place} fell from {before:?} to {figures:?}"
+                "C2: server {place} fell from {before:?} to {figures:?}"
             );
         }
-        assert!(figures.are_in_order(), "I11: server {place} has {figures:?}");
-        assert!(status.applied_index <= status.last_log_index, "I11: server {place} has {status:?}");
+        assert!(figures.are_in_order(), "C3: server {place} has {figures:?}");
+        assert!(status.applied_index <= status.last_log_index, "C3: server {place} has {status:?}");
         let Some(floor) = self.floors.get_mut(&place) else { return };
         // What a later leader has cut off is not promised any more.
         floor.last = floor.last.min(promises.last);
@@ -94,7 +94,7 @@ impl Witness {
             figures.term >= floor.term()
                 && status.last_log_index >= floor.last
                 && figures.applied >= floor.snapshot,
-            "I10: server {place} is back with {figures:?} and a log until {}, its disk had acknowledged {floor:?}",
+            "C2: server {place} is back with {figures:?} and a log until {}, its disk had acknowledged {floor:?}",
             status.last_log_index
         );
     }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// Runs a program; its words are the error.
 pub fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
     let output =
@@ -25,11 +27,13 @@ pub fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
 /// not of one moment. On a busy machine a thread may go on for some milliseconds after the signal.
 pub fn freeze(processes: &[u32]) -> Result<(), String> {
     for process in processes {
-        run("kill", &["-STOP", &process.to_string()])?;
+        let id = Pid::from_raw(i32::try_from(*process).unwrap()).unwrap();
+        kill_process(id, Signal::STOP).map_err(|error| format!("process {process}: {error}"))?;
     }
     let deadline = Instant::now() + Duration::from_secs(30);
     for process in processes {
-        while !is_frozen(*process) {
+        // Twice, because a thread may begin while the others are looked at.
+        while !(is_frozen(*process) && is_frozen(*process)) {
             if Instant::now() > deadline {
                 return Err(format!("process {process} does not stop"));
             }
