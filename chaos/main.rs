@@ -128,7 +128,7 @@ struct StormArguments {
     /// No faults at all.
     #[arg(long, conflicts_with = "faults")]
     calm: bool,
-    /// How soon a write must be acknowledged after a fault began, where a majority is left, and after it ended.
+    /// How long no write may be acknowledged during a fault, where a majority is left, and after it ended.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     service_within: Duration,
     /// Asks for reads that may be stale, to see that the check finds them.

@@ -55,7 +55,7 @@ pub struct Plan {
     pub duration: Duration,
     /// Which faults; each comes at least once.
     pub faults: Vec<FaultKind>,
-    /// How soon a write must be acknowledged after a fault began, where a majority is left, and after it ended.
+    /// How long no write may be acknowledged during a fault, where a majority is left, and after it ended.
     pub service_within: Duration,
     /// Asks for reads that may be stale, to see that the check finds them.
     pub stale_reads: bool,

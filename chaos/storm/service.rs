@@ -1,8 +1,9 @@
-//! How soon a storm's cluster served again: the first acknowledged write after each fault began, and after it ended.
+//! How long a storm's cluster did not serve: the longest time without an acknowledged write during each fault, and until
+//! the first one after it ended.
 //!
-//! What it promises: only a write that was first sent after that moment counts; a fault that leaves no majority whose
-//! servers all hear each other is measured from its end alone; a moment after which nothing was acknowledged has no time
-//! and is told as such. What it must not do: take a read or a refusal for a write.
+//! What it promises: a fault that leaves no majority whose servers all hear each other is measured from its end alone; a
+//! moment after which nothing was acknowledged has no time and is told as such. What it must not do: take a read or a
+//! refusal for a write.
 
 use std::fmt::Write;
 
@@ -20,93 +21,95 @@ pub struct Dealt {
     pub ended_ns: u64,
 }
 
-/// The longest wait for a write after some fault.
+/// A time without an acknowledged write.
 #[derive(Debug, Clone, Copy)]
-struct Wait {
+struct Silence {
     kind: FaultKind,
-    side: &'static str,
+    when: &'static str,
     milliseconds: Option<u64>,
 }
 
-/// All waits of a storm.
+const DURING: &str = "during";
+const AFTER: &str = "after the end of";
+
+/// All silences of a storm.
 #[derive(Debug, Default)]
 pub struct Service {
-    waits: Vec<Wait>,
+    silences: Vec<Silence>,
 }
 
 impl Service {
     /// What the history says about these faults.
     pub fn of(faults: &[Dealt], operations: &[Operation]) -> Self {
-        let writes = Writes::of(operations);
-        let mut waits = Vec::new();
+        let mut acknowledged_ns: Vec<u64> = operations.iter().filter_map(acknowledged).collect();
+        acknowledged_ns.sort_unstable();
+        let mut silences = Vec::new();
         for fault in faults {
-            let wait = |side, from_ns| Wait {
-                kind: fault.kind,
-                side,
-                milliseconds: writes.first_after(from_ns).map(|ended_ns| (ended_ns - from_ns) / 1_000_000),
+            let mut note = |when, nanoseconds: Option<u64>| {
+                let milliseconds = nanoseconds.map(|time| time / 1_000_000);
+                silences.push(Silence { kind: fault.kind, when, milliseconds });
             };
             if fault.kind.leaves_a_majority() {
-                waits.push(wait("the beginning", fault.began_ns));
+                note(DURING, longest_silence(&acknowledged_ns, fault.began_ns, fault.ended_ns));
             }
-            waits.push(wait("the end", fault.ended_ns));
+            note(AFTER, first_after(&acknowledged_ns, fault.ended_ns).map(|first| first - fault.ended_ns));
         }
-        Self { waits }
+        Self { silences }
     }
 
-    /// Waits that were longer, or had no end.
+    /// Silences that were longer, or had no end.
     pub fn longer_than(&self, bar_ms: u64) -> Vec<String> {
-        let long = self.waits.iter().filter(|wait| wait.milliseconds.is_none_or(|time| time > bar_ms));
-        long.map(|wait| {
-            let time = wait.milliseconds.map_or("for ever".to_owned(), |time| format!("for {time} ms"));
-            format!("no write was acknowledged {time} after {} of {:?}", wait.side, wait.kind)
+        let long =
+            self.silences.iter().filter(|silence| silence.milliseconds.is_none_or(|time| time > bar_ms));
+        long.map(|silence| {
+            let time = silence.milliseconds.map_or("for ever".to_owned(), |time| format!("for {time} ms"));
+            format!("no write was acknowledged {time} {} {:?}", silence.when, silence.kind)
         })
         .collect()
     }
 
-    /// The longest wait after the beginning and the end of each kind, and the median of all.
+    /// The longest silence during and after faults, and the median of all.
     pub fn summary(&self) -> String {
-        let mut times: Vec<u64> = self.waits.iter().filter_map(|wait| wait.milliseconds).collect();
+        let mut times: Vec<u64> = self.silences.iter().filter_map(|silence| silence.milliseconds).collect();
         times.sort_unstable();
-        let Some(median) = times.get(times.len() / 2) else { return "no waits".to_owned() };
-        let mut text = format!("next write after a fault's beginning or end: median {median} ms");
-        for side in ["the beginning", "the end"] {
-            let worst =
-                self.waits.iter().filter(|wait| wait.side == side).max_by_key(|wait| wait.milliseconds);
-            if let Some(Wait { kind, milliseconds: Some(time), .. }) = worst {
-                write!(text, ", at most {time} ms after {side} ({kind:?})").expect("a string takes all");
+        let Some(median) = times.get(times.len() / 2) else { return "no silences".to_owned() };
+        let mut text = format!("silence: median {median} ms");
+        for when in [DURING, AFTER] {
+            let those = self.silences.iter().filter(|silence| silence.when == when);
+            if let Some(Silence { kind, milliseconds: Some(time), .. }) =
+                those.max_by_key(|silence| silence.milliseconds)
+            {
+                write!(text, ", at most {time} ms {when} {kind:?}").expect("a string takes all");
             }
         }
         text
     }
 }
 
-/// When acknowledged writes began and ended, by beginning.
-struct Writes {
-    began_ns: Vec<u64>,
-    /// The earliest end among this write and all that began later.
-    first_end_ns: Vec<u64>,
-}
-
-impl Writes {
-    fn of(operations: &[Operation]) -> Self {
-        let mut spans: Vec<(u64, u64)> = operations.iter().filter_map(acknowledged).collect();
-        spans.sort_unstable();
-        let mut first_end_ns: Vec<u64> = spans.iter().map(|(_, ended_ns)| *ended_ns).collect();
-        for index in (1..first_end_ns.len()).rev() {
-            first_end_ns[index - 1] = first_end_ns[index - 1].min(first_end_ns[index]);
+/// The longest time between acknowledgements from one moment to the first of them after another; `None` if it has no end.
+fn longest_silence(acknowledged_ns: &[u64], from_ns: u64, until_ns: u64) -> Option<u64> {
+    let mut last_ns = from_ns;
+    let mut longest = 0;
+    let begin = acknowledged_ns.partition_point(|time_ns| *time_ns < from_ns);
+    for time_ns in &acknowledged_ns[begin..] {
+        longest = longest.max(time_ns - last_ns);
+        if *time_ns >= until_ns {
+            return Some(longest);
         }
-        Self { began_ns: spans.into_iter().map(|(began_ns, _)| began_ns).collect(), first_end_ns }
+        last_ns = *time_ns;
     }
-
-    fn first_after(&self, from_ns: u64) -> Option<u64> {
-        let index = self.began_ns.partition_point(|began_ns| *began_ns < from_ns);
-        self.first_end_ns.get(index).copied()
-    }
+    None
 }
 
-fn acknowledged(operation: &Operation) -> Option<(u64, u64)> {
+fn first_after(acknowledged_ns: &[u64], from_ns: u64) -> Option<u64> {
+    let index = acknowledged_ns.partition_point(|time_ns| *time_ns < from_ns);
+    acknowledged_ns.get(index).copied()
+}
+
+/// When a write was acknowledged.
+fn acknowledged(operation: &Operation) -> Option<u64> {
     let is_write =
         !matches!(operation.action, Action::ReadJob { .. } | Action::ReadQueue | Action::Renew { .. });
     let is_done = !matches!(operation.outcome, Outcome::Refused | Outcome::Unknown);
-    operation.ended_ns.filter(|_| is_write && is_done).map(|ended_ns| (operation.began_ns, ended_ns))
+    operation.ended_ns.filter(|_| is_write && is_done)
 }
