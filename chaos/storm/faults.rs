@@ -250,9 +250,9 @@ impl Scene {
         let order = self.cluster.running();
         let count = order.len();
         let far = |at: usize| vec![order[(at + 2) % count], order[(at + count - 2) % count]];
-        for at in 0..count {
+        for (at, victim) in order.iter().enumerate() {
             let far: Vec<String> = far(at).iter().map(|other| self.network.address(*other)).collect();
-            self.network.hold_up(order[at], &far, Way::Both, Fate::Drop).await?;
+            self.network.hold_up(*victim, &far, Way::Both, Fate::Drop).await?;
         }
         self.hold().await;
         // Followers that are neighbours of the leader may have nothing to say to the far ones.
