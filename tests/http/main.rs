@@ -5,6 +5,7 @@ mod api;
 mod bad_input;
 mod cluster;
 mod forwarding;
+mod hostile_names;
 mod limits;
 mod paging;
 mod panics;
