@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// A room, and the rooms that it may use besides itself.
 const ROOMS: [(&str, &[&str]); 16] = [
-    ("domain", &[]),
+    ("domain", &["codec"]),
     ("scheduler", &["domain"]),
     ("codec", &[]),
     ("clock", &[]),

@@ -18,4 +18,4 @@ mod plain;
 
 pub use envelope::{ENVELOPE_BYTES, Format, open, open_bytes, open_known, seal, seal_bytes, sealed_bytes};
 pub use error::CodecError;
-pub use plain::{LARGEST_DECODABLE_BYTES, decode, encode};
+pub use plain::{LARGEST_DECODABLE_BYTES, decode, encode, encode_onto};

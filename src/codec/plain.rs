@@ -35,6 +35,16 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
         .map_err(|error| CodecError::Unencodable { reason: error.to_string() })
 }
 
+/// Appends the bytes of `value` to `bytes`.
+///
+/// # Errors
+/// [`CodecError::Unencodable`] if the type's own serialization refuses; `bytes` may have grown.
+pub fn encode_onto<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) -> Result<(), CodecError> {
+    bincode::serde::encode_into_std_write(value, bytes, options())
+        .map(drop)
+        .map_err(|error| CodecError::Unencodable { reason: error.to_string() })
+}
+
 /// The value whose bytes are exactly `bytes`, of which there may be at most `limit_bytes`.
 ///
 /// # Errors

@@ -3,6 +3,8 @@
 //! What it promises: bounded by the settings; forgets in the order of the log and by the state's own clock, so every
 //! replica forgets the same; a key younger than the retention, in real time, is never forgotten: at the bound, new keys
 //! are refused instead. What it must not do: judge; which answers are worth remembering is decided in `apply`.
+//!
+//! Answers are remembered by the million and hardly ever asked for, so they are kept as bytes (ADR 12).
 
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::command::RequestKey;
 use super::ids::{IdempotencyKey, LogicalTime, Revision};
 use super::outcome::{Outcome, Rejection, Reply};
+use super::packed::PackedQueue;
 use super::settings::Settings;
 use super::shared_map::SharedMap;
 
@@ -65,23 +68,52 @@ impl Remembered {
     }
 }
 
+/// The beginning of the hash of a key. Keys with equal digests are told apart by their text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct KeyDigest(u64);
+
+impl From<&IdempotencyKey> for KeyDigest {
+    fn from(key: &IdempotencyKey) -> Self {
+        let hash = blake3::hash(key.as_str().as_bytes());
+        let (beginning, _) = hash.as_bytes().split_first_chunk().expect("a hash has 32 bytes");
+        Self(u64::from_le_bytes(*beginning))
+    }
+}
+
+/// What has to be known of the oldest answer to forget it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Oldest {
+    at: LogicalTime,
+    digest: KeyDigest,
+    weight: u64,
+}
+
+impl From<Remembered> for Oldest {
+    fn from(remembered: Remembered) -> Self {
+        let (at, weight) = (remembered.at, remembered.weight());
+        Self { at, digest: KeyDigest::from(&remembered.request.key), weight }
+    }
+}
+
 /// All remembered answers, oldest first.
 #[derive(Debug, Clone, Default)]
 pub struct IdempotencyTable {
-    by_order: SharedMap<u64, Arc<Remembered>>,
-    by_key: SharedMap<IdempotencyKey, u64>,
+    answers: PackedQueue<Remembered>,
+    /// Where the answer to a key is among `answers`.
+    by_key: SharedMap<(KeyDigest, u64), ()>,
+    oldest: Option<Oldest>,
     weight: u64,
 }
 
 impl IdempotencyTable {
     /// How many keys are remembered.
     pub fn len(&self) -> usize {
-        self.by_order.len()
+        self.answers.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.by_order.is_empty()
+        self.answers.is_empty()
     }
 
     /// What counts against `Settings::idempotency_keys_max`: one per key, more for long answers.
@@ -90,18 +122,25 @@ impl IdempotencyTable {
     }
 
     /// The remembered answers, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Remembered> {
-        self.by_order.values().map(|remembered| &**remembered)
+    pub fn iter(&self) -> impl Iterator<Item = Remembered> {
+        self.answers.iter().map(|(_, remembered)| remembered)
     }
 
     /// The remembered answer to `request`, or the refusal because the key was used for another request.
     pub fn replay(&self, request: &RequestKey) -> Option<Outcome> {
-        let remembered = self.by_order.get(self.by_key.get(&request.key)?)?;
+        let (_, remembered) = self.find(&request.key)?;
         if remembered.request.fingerprint != request.fingerprint {
             let result = Arc::new(Err(Rejection::IdempotencyKeyReused));
             return Some(Outcome { result, revision: remembered.revision, replayed: false });
         }
-        Some(Outcome { result: remembered.result.clone(), revision: remembered.revision, replayed: true })
+        Some(Outcome { result: remembered.result, revision: remembered.revision, replayed: true })
+    }
+
+    fn find(&self, key: &IdempotencyKey) -> Option<(u64, Remembered)> {
+        let digest = KeyDigest::from(key);
+        let places = self.by_key.range((digest, 0)..=(digest, u64::MAX));
+        let answers = places.filter_map(|((_, place), ())| Some((*place, self.answers.get(*place)?)));
+        answers.into_iter().find(|(_, remembered)| remembered.request.key == *key)
     }
 
     /// Whether there is no room for a new key.
@@ -112,37 +151,41 @@ impl IdempotencyTable {
     /// Forgets at most `count` answers that are older than the retention, oldest first.
     pub(super) fn forget(&mut self, now: LogicalTime, settings: &Settings, keeping: Keeping, count: usize) {
         for _ in 0..count {
-            let Some((order, oldest)) = self.by_order.first_key_value() else { return };
+            let Some(oldest) = self.oldest else { return };
             if keeping.end(oldest.at, settings) >= now {
                 return;
             }
-            let order = *order;
-            let oldest = self.by_order.remove(&order).expect("the first entry was just seen");
-            self.by_key.remove(&oldest.request.key);
-            self.weight = self.weight.saturating_sub(oldest.weight());
+            let place = self.answers.drop_front().expect("the oldest answer is there");
+            self.by_key.remove(&(oldest.digest, place));
+            self.weight = self.weight.saturating_sub(oldest.weight);
+            self.oldest = self.answers.front().map(Oldest::from);
         }
     }
 
     /// Remembers an answer under a key that is new.
     pub(super) fn remember(&mut self, remembered: Remembered) {
-        let order = self.by_order.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
-        self.weight = self.weight.saturating_add(remembered.weight());
-        self.by_key.insert(remembered.request.key.clone(), order);
-        self.by_order.insert(order, Arc::new(remembered));
+        let place = self.answers.push_back(&remembered);
+        let newest = Oldest::from(remembered);
+        self.by_key.insert((newest.digest, place), ());
+        self.weight = self.weight.saturating_add(newest.weight);
+        self.oldest = self.oldest.or(Some(newest));
     }
 }
 
 impl IdempotencyTable {
     /// Whether what is kept beside the answers agrees with them; names the first thing that does not.
     pub(super) fn check(&self) -> Result<(), String> {
-        let weight: u64 = self.iter().map(Remembered::weight).sum();
+        let weight: u64 = self.iter().map(|remembered| remembered.weight()).sum();
         if weight != self.weight {
             return Err(format!("the remembered answers weigh {weight}, not {}", self.weight));
         }
-        let is_found = |(order, remembered): (&u64, &Arc<Remembered>)| {
-            self.by_key.get(&remembered.request.key) == Some(order)
+        if self.oldest != self.answers.front().map(Oldest::from) {
+            return Err("what is known of the oldest remembered answer is of another one".to_owned());
+        }
+        let is_found = |(place, remembered): (u64, Remembered)| {
+            self.find(&remembered.request.key).is_some_and(|(found, _)| found == place)
         };
-        if self.by_key.len() != self.by_order.len() || !self.by_order.iter().all(is_found) {
+        if self.by_key.len() != self.len() || !self.answers.iter().all(is_found) {
             return Err("a remembered answer is not found under its key".to_owned());
         }
         Ok(())
@@ -152,7 +195,7 @@ impl IdempotencyTable {
 /// Only the answers and their order count, not how they are numbered.
 impl PartialEq for IdempotencyTable {
     fn eq(&self, other: &Self) -> bool {
-        self.len() == other.len() && self.iter().eq(other.iter())
+        self.answers == other.answers
     }
 }
 
@@ -161,7 +204,7 @@ impl Serialize for IdempotencyTable {
         use serde::ser::SerializeSeq;
         let mut sequence = serializer.serialize_seq(Some(self.len()))?;
         for remembered in self.iter() {
-            sequence.serialize_element(remembered)?;
+            sequence.serialize_element(&remembered)?;
         }
         sequence.end()
     }

@@ -134,11 +134,31 @@ impl Leading {
     }
 
     fn has_slot(&self) -> bool {
-        self.proposed.len() < self.shared.options.rounds_in_flight_max
+        let in_flight_max = if self.is_copy_stale() { 1 } else { self.shared.options.rounds_in_flight_max };
+        self.proposed.len() < in_flight_max
+    }
+
+    fn is_copy_stale(&self) -> bool {
+        self.deciding.speculation.is_stale(self.shared.options.copy_commands_max)
+    }
+
+    /// Takes the copy of the state anew where it is time to. Every round must be answered: then the applied state
+    /// is where the copy is.
+    async fn renew_copy(&mut self) {
+        if !self.proposed.is_empty() || !self.is_copy_stale() {
+            return;
+        }
+        let replica = self.shared.seams.replica.clone();
+        // With a large state this takes longer than a timer of Raft may wait.
+        let copying = background::run(move || replica.read().clone());
+        let applied = copying.await.expect("copying the state does not panic");
+        let other = self.deciding.speculation.renew(applied);
+        drop(background::run(move || drop(other)));
     }
 
     /// Decides and proposes rounds while there is work and room for another round in flight.
     async fn propose_rounds(&mut self, lanes: &mut Lanes) -> Result<(), SessionEnd> {
+        self.renew_copy().await;
         while self.has_slot() && self.deciding.has_work(lanes) {
             let started = self.shared.seams.clock.now();
             let draft = self.deciding.decide_round(lanes, &self.watchdog).await.map_err(SessionEnd::Gap)?;

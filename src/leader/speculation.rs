@@ -2,7 +2,8 @@
 //!
 //! What it promises: what is decided is applied to the copy at once, so that later requests of the round, and the next
 //! round, see it; the sealed round gives every replica exactly what it gave the copy. A round that decided nothing
-//! leaves the copy untouched. What it must not do: plan, or wait for anything.
+//! leaves the copy untouched. What is decided here and applied there is twice in memory, so the copy is taken anew now and
+//! then. What it must not do: plan, or wait for anything.
 
 use bytes::Bytes;
 
@@ -19,6 +20,8 @@ use crate::replica;
 pub(super) struct Speculation {
     state: State,
     session: SessionNumber,
+    /// Commands decided since the copy was taken.
+    commands: u64,
     /// Bytes of a sealed round without commands.
     empty_bytes: usize,
 }
@@ -119,7 +122,26 @@ impl Speculation {
         let batch = Batch { session, at: state.now(), commands: Vec::new() };
         let empty_bytes =
             replica::seal(&Record::RoundAfter(RoundAfter { after: state.revision(), batch })).len();
-        Self { state, session, empty_bytes }
+        Self { state, session, commands: 0, empty_bytes }
+    }
+
+    /// Whether so much was decided on the copy that it shares little with the applied state any more. Taking it anew costs
+    /// time in proportion to the state, so a large state waits for an eighth of its entries: the cost of a command
+    /// stays the same, and what is kept twice stays small beside what is kept.
+    pub(super) fn is_stale(&self, commands_max: u64) -> bool {
+        let entries = self.state.allocations().len() + self.state.idempotency().len();
+        self.commands >= commands_max.max(u64::try_from(entries).unwrap_or(u64::MAX) / 8)
+    }
+
+    /// Takes the copy anew from `applied`, a clone of the applied state. Gives back the one of the two that is not needed: what
+    /// it alone holds takes time to free.
+    pub(super) fn renew(&mut self, applied: State) -> State {
+        if (applied.revision(), applied.chain()) != (self.state.revision(), self.state.chain()) {
+            // Somebody else's round was applied: the session is over, and whatever is proposed next will show it.
+            return applied;
+        }
+        self.commands = 0;
+        std::mem::replace(&mut self.state, applied)
     }
 
     /// The copy.
@@ -143,6 +165,7 @@ impl Speculation {
         let outcome = self.state.apply_command(progress, &measured.keyed);
         let position = draft.commands.len();
         draft.commands.push(measured.keyed);
+        self.commands += 1;
         draft.bytes += measured.bytes;
         let awaiting = askers.into_iter().map(|asker| Awaiting { source: Source::Command(position), asker });
         draft.awaiting.extend(awaiting);
@@ -164,5 +187,41 @@ impl Speculation {
         let payload = replica::seal(&Record::RoundAfter(RoundAfter { after, batch }));
         let decided = Decided { revision, chain, touched: Touched::by(&events), awaiting: draft.awaiting };
         Ok(SealedRound { payload, commands, decided })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Command, JobId};
+    use crate::replica::Replica;
+
+    const LIMITS: RoundLimits = RoundLimits { bytes: 1 << 20, commands: 100 };
+
+    fn round(speculation: &mut Speculation, job: &str) -> SealedRound {
+        let mut draft = Draft::new(LogicalTime(1), LIMITS);
+        let id = JobId::new(job).unwrap();
+        let keyed = KeyedCommand { key: None, command: Command::DeleteJob { id } };
+        let measured = speculation.measure(&draft, keyed);
+        speculation.decide(&mut draft, measured, Vec::new());
+        speculation.seal(draft).unwrap()
+    }
+
+    #[test]
+    fn a_copy_is_taken_anew_when_the_applied_state_is_where_it_is() {
+        let replica = Replica::new();
+        let mut speculation = Speculation::new(replica.read().clone(), SessionNumber(0));
+        let first = round(&mut speculation, "a");
+        assert!(speculation.is_stale(1) && !speculation.is_stale(2));
+        let refused = speculation.renew(replica.read().clone());
+        assert_eq!(refused.revision(), Revision(0), "the applied state is behind, so it is given back");
+        assert!(speculation.is_stale(1));
+
+        replica.apply(&first.payload).unwrap();
+        let replaced = speculation.renew(replica.read().clone());
+        assert_eq!(replaced.revision(), Revision(1));
+        assert!(!speculation.is_stale(1));
+        let second = round(&mut speculation, "b");
+        assert_eq!(replica.apply(&second.payload).unwrap().chain, second.decided.chain);
     }
 }

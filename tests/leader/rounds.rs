@@ -1,5 +1,7 @@
 //! How submissions become rounds.
 
+use std::collections::BTreeSet;
+
 use slotkeeper::domain::{Command, Rejection, Reply};
 use slotkeeper::leader::{LeaderOptions, SubmitError};
 
@@ -127,6 +129,22 @@ async fn a_round_is_bounded_in_bytes_and_a_larger_command_goes_alone() {
     assert!(sizes.iter().all(|size| *size <= 5), "{sizes:?}");
     let huge = Command::Release { job: job_id("job"), allocations: vec![allocation(1); 500] };
     assert!(matches!(&*rig.submit(huge).await.result, Err(Rejection::UnknownJob(_))));
+}
+
+/// Each round waits then until the one before it is answered, and rests on what that one left.
+#[tokio::test]
+async fn a_leader_that_takes_its_copy_anew_after_every_command_goes_on_as_before() {
+    let rig = Rig::with(LeaderOptions { copy_commands_max: 1, ..options() }).await;
+    rig.submit(register("tm", "first", 30)).await;
+    rig.submit(put_job("job", 0, None)).await;
+    let answers: Vec<_> = (0..30).map(|_| rig.send(allocate("job", 1, 0))).collect();
+    let mut slots = BTreeSet::new();
+    for answer in answers {
+        slots.extend(granted(&answer.await.unwrap().unwrap()).iter().map(|grant| grant.slot_index));
+    }
+    assert_eq!(slots.len(), 30, "every slot is given once");
+    let refused = rig.send(allocate("job", 1, 0)).await.unwrap().unwrap();
+    assert!(matches!(&*refused.result, Err(Rejection::InsufficientResources { .. })));
 }
 
 fn allocation(number: u128) -> slotkeeper::domain::AllocationId {

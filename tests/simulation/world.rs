@@ -32,6 +32,8 @@ pub struct World {
     pub calls: Calls,
     pub oracle: Oracle,
     rounds_in_flight_max: usize,
+    /// Commands after which a leader takes its copy anew: from each command to none that a run sees.
+    copy_commands_max: u64,
     rate_off_percent: u64,
     losses: Losses,
     clients: Vec<Client>,
@@ -59,6 +61,7 @@ impl World {
             calls: Calls::new(draw.fork(), (0..places).collect(), weather),
             oracle: Oracle::new(),
             rounds_in_flight_max,
+            copy_commands_max: 1 << (seed % 8),
             rate_off_percent,
             losses: Losses::new(rate_off_percent),
             clients: clients.map(|number| Client::new(number, places, draw.fork())).collect(),
@@ -75,7 +78,11 @@ impl World {
 
     /// What leaders are started with.
     pub fn leader_options(&self) -> LeaderOptions {
-        LeaderOptions { rounds_in_flight_max: self.rounds_in_flight_max, ..LeaderOptions::default() }
+        LeaderOptions {
+            rounds_in_flight_max: self.rounds_in_flight_max,
+            copy_commands_max: self.copy_commands_max,
+            ..LeaderOptions::default()
+        }
     }
 
     /// A machine that is switched on now.
