@@ -5,11 +5,11 @@
 //! a record of a newer release. The layout of the envelope itself must never change; the version is the body's.
 //! Tested below: golden bytes, and no mutation of a sealed record is accepted.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{CodecError, decode, encode};
+use super::{CodecError, decode, encode_onto};
 
 /// Bytes that the envelope adds to a body.
 pub const ENVELOPE_BYTES: usize = 18;
@@ -30,19 +30,32 @@ pub struct Format {
 /// # Errors
 /// [`CodecError::Unencodable`] if the type's own serialization refuses.
 pub fn seal<T: Serialize + ?Sized>(format: Format, value: &T) -> Result<Bytes, CodecError> {
-    Ok(seal_bytes(format, &encode(value)?))
+    let mut sealed = vec![0; ENVELOPE_BYTES];
+    encode_onto(&mut sealed, value)?;
+    // What is sealed is often kept for long.
+    sealed.shrink_to_fit();
+    Ok(closed(format, sealed))
 }
 
 /// Puts a body that is already bytes into an envelope.
 pub fn seal_bytes(format: Format, body: &[u8]) -> Bytes {
-    let mut sealed = BytesMut::with_capacity(ENVELOPE_BYTES + body.len());
-    sealed.put_slice(&format.magic);
-    sealed.put_u16_le(format.version);
-    sealed.put_u64_le(body.len() as u64);
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(&sealed), body);
-    sealed.put_u32_le(checksum);
-    sealed.put_slice(body);
-    sealed.freeze()
+    let mut sealed = Vec::with_capacity(ENVELOPE_BYTES + body.len());
+    sealed.resize(ENVELOPE_BYTES, 0);
+    sealed.extend_from_slice(body);
+    closed(format, sealed)
+}
+
+/// Writes the header over the room that was left for it.
+fn closed(format: Format, mut sealed: Vec<u8>) -> Bytes {
+    let (header, body) =
+        sealed.split_first_chunk_mut::<ENVELOPE_BYTES>().expect("room was left for the header");
+    let mut fields = &mut header[..];
+    fields.put_slice(&format.magic);
+    fields.put_u16_le(format.version);
+    fields.put_u64_le(body.len() as u64);
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&header[..CHECKSUM_OFFSET]), body);
+    header[CHECKSUM_OFFSET..].copy_from_slice(&checksum.to_le_bytes());
+    sealed.into()
 }
 
 /// Opens an envelope of exactly this format and decodes its body.

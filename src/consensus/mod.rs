@@ -34,6 +34,7 @@ mod received;
 mod recovery;
 mod server;
 mod snapshot_disk;
+mod snapshot_pace;
 mod snapshot_receiver;
 mod snapshot_sender;
 mod start;

@@ -4,6 +4,7 @@
 //! the engine stops over it. What it must not do: keep the engine from stopping. Tested in `tests/durability/lost_disk.rs`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
@@ -16,6 +17,8 @@ pub(super) struct SnapshotDisk {
     pub stop: watch::Sender<Option<StopReason>>,
     /// Known here before the engine can stop over it.
     pub failure: watch::Sender<Option<StorageError>>,
+    /// Bytes of the newest snapshot that went through here.
+    pub newest_bytes: Arc<AtomicU64>,
 }
 
 impl SnapshotDisk {
@@ -26,10 +29,15 @@ impl SnapshotDisk {
         }
         result
     }
+
+    fn note_size(&self, body: &[u8]) {
+        self.newest_bytes.store(u64::try_from(body.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
 }
 
 impl SnapshotStorage for SnapshotDisk {
     fn save(&self, id: SnapshotId, meta: &[u8], body: &[u8]) -> Result<(), StorageError> {
+        self.note_size(body);
         self.told(self.snapshots.save(id, meta, body))
     }
 
@@ -38,6 +46,10 @@ impl SnapshotStorage for SnapshotDisk {
     }
 
     fn newest(&self, log_purged_through: Option<u64>) -> Result<Option<Snapshot>, StorageError> {
-        self.told(self.snapshots.newest(log_purged_through))
+        let newest = self.told(self.snapshots.newest(log_purged_through))?;
+        if let Some(snapshot) = &newest {
+            self.note_size(&snapshot.body);
+        }
+        Ok(newest)
     }
 }

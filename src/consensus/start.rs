@@ -4,6 +4,7 @@
 //! durable; what ends the node's part in the cluster is noticed and named. What it must not do: decide when the
 //! process ends; that is the caller's business. Tested in `tests/consensus`.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use super::peers::Peers;
 use super::proposals::Proposals;
 use super::server::Server;
 use super::snapshot_disk::SnapshotDisk;
+use super::snapshot_pace::SnapshotPace;
 use super::state_machine::StateMachine;
 use super::status::{self, status_of};
 use super::timing::engine_config;
@@ -41,10 +43,6 @@ use crate::storage::{LogStorage, OpenStores, StorageError, Stores};
 const JOIN_EVERY: Duration = Duration::from_secs(3);
 /// Between two looks for a change of the membership that was left unfinished.
 const FINISH_EVERY: Duration = Duration::from_secs(1);
-/// Between two looks at the size of the log.
-const MEASURE_EVERY: Duration = Duration::from_secs(1);
-/// Bytes of entries behind the newest snapshot that call for another one, however few they are.
-const LOG_BYTES_MAX: u64 = 64 << 20;
 
 type Stop = watch::Sender<Option<StopReason>>;
 
@@ -85,12 +83,21 @@ impl Consensus {
         let network = NetworkFactory::new(peers.clone());
         let log = LogAdapter::new(Arc::clone(&store));
         let (failure, snapshot_failure) = watch::channel(None);
-        let snapshots = Arc::new(SnapshotDisk { snapshots, stop: stop.clone(), failure });
-        let state_machine = StateMachine::new(replica.clone(), snapshots);
+        let newest_bytes = Arc::new(AtomicU64::new(0));
+        let snapshots =
+            SnapshotDisk { snapshots, stop: stop.clone(), failure, newest_bytes: Arc::clone(&newest_bytes) };
+        let state_machine = StateMachine::new(replica.clone(), Arc::new(snapshots));
         let raft = Raft::new(standing.node_id, Arc::new(config), network, log, state_machine).await;
         let engine = Engine(raft.map_err(|error| StartError::Engine(error.to_string()))?);
         let raft = engine.0.clone();
         server.attach(raft.clone());
+        let pace = SnapshotPace {
+            raft: raft.clone(),
+            store: Arc::clone(&store),
+            newest_bytes,
+            entries_min: options.retention.snapshot_after,
+        };
+        tasks.spawn(pace.run());
         if founds {
             initialize(&raft, &standing).await?;
         }
@@ -165,7 +172,6 @@ impl Running {
         tasks.spawn(watch_for_removal(server.removed(), stop.clone()));
         tasks.spawn(watch_for_removal(peers.removed(), stop.clone()));
         tasks.spawn(watch_health(raft.clone(), Arc::clone(&store), stop.clone()));
-        tasks.spawn(bound_log_bytes(raft.clone(), Arc::clone(&store)));
         let tasks = Mutex::new(tasks);
         let shared = Shared {
             engine,
@@ -282,25 +288,6 @@ async fn finish_changes(membership: Arc<Membership>) {
         let leads = membership.raft.metrics().borrow_watched().state == ServerState::Leader;
         if leads && let Err(error) = membership.finish_interrupted().await {
             tracing::debug!(%error, "an unfinished change of the membership stays for now");
-        }
-    }
-}
-
-/// Asks for a snapshot when large entries fill the log before their number calls for one.
-async fn bound_log_bytes(raft: Raft, store: Arc<dyn LogStorage>) {
-    loop {
-        sleep(MEASURE_EVERY).await;
-        let (last, snapshot) = {
-            let metrics = raft.metrics();
-            let metrics = metrics.borrow_watched();
-            (metrics.last_applied.map(|id| id.index), metrics.snapshot.map(|id| id.index))
-        };
-        let statistics = store.statistics();
-        let entries = u64::try_from(statistics.mirror_entries).unwrap_or(u64::MAX).max(1);
-        let bytes_each = u64::try_from(statistics.mirror_bytes).unwrap_or(u64::MAX) / entries;
-        let behind = last.map_or(0, |last| last.saturating_sub(snapshot.unwrap_or_default()));
-        if behind.saturating_mul(bytes_each) > LOG_BYTES_MAX && raft.trigger().snapshot().await.is_err() {
-            return;
         }
     }
 }

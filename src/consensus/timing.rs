@@ -147,7 +147,7 @@ impl FromStr for Timing {
 /// When the log is replaced by a snapshot, and how much of it stays for followers that are behind. In entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogRetention {
-    /// Entries after which a snapshot is taken.
+    /// Entries after which a snapshot is taken; more of a large state, see `snapshot_pace.rs`.
     pub snapshot_after: u64,
     /// Entries that stay although a snapshot holds them.
     pub keep: u64,
@@ -192,10 +192,11 @@ pub(super) fn engine_config(
         max_payload_entries: 64,
         max_append_entries: Some(4_096),
         api_batch_linger_ms: 0,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(retention.snapshot_after),
+        // `snapshot_pace.rs` asks for snapshots.
+        snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: retention.keep,
         purge_batch_size: retention.purge_batch,
-        // Below the distance between two snapshots a snapshot would not help.
+        // A learner that is no further behind counts as caught up.
         replication_lag_threshold: retention.snapshot_after.saturating_mul(2),
         install_snapshot_timeout: 10_000,
         ..openraft::Config::default()

@@ -106,7 +106,7 @@ pub struct ServerConfig {
     pub waiting_length: u32,
     /// How long a request may take.
     pub submission_deadline: Duration,
-    /// Log entries between two snapshots.
+    /// Least log entries between two snapshots.
     pub snapshot_interval_entries: u64,
     /// Connections of clients at once, in all and from one address, because workers behind one address share it.
     pub connections_max: u32,

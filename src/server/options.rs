@@ -88,7 +88,7 @@ pub struct ServerOptions {
     /// How long a request may take before its outcome counts as unknown [default: 10s]
     #[arg(long, env = "SLOTKEEPER_SUBMISSION_DEADLINE", value_name = "DURATION")]
     pub submission_deadline: Option<DurationText>,
-    /// Log entries between two snapshots; two fifths as many stay behind one [default: 5000]
+    /// Log entries between two snapshots, or more of a large state; two fifths as many stay behind one [default: 5000]
     #[arg(long, env = "SLOTKEEPER_SNAPSHOT_INTERVAL", value_name = "ENTRIES")]
     pub snapshot_interval: Option<u64>,
     /// Client connections at once; beyond it they are closed without an answer [default: 16384]
