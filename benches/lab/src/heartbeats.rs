@@ -101,8 +101,10 @@ impl Heartbeats {
 
     /// A window in the middle of a load of heartbeats.
     async fn under_heartbeats(&self, cluster: &mut Slotkeeper, leader: usize) -> Result<Window, Failed> {
-        let rate = (self.task_managers / self.interval.max(1)).max(1).to_string();
-        let (clients, fleet) = (self.clients.to_string(), self.task_managers.to_string());
+        let rate = (self.task_managers / self.interval.max(1)).max(1);
+        // Each connection is used within a second: a server closes one on which nothing ever begins.
+        let (clients, rate) = (self.clients.min(rate).to_string(), rate.to_string());
+        let fleet = self.task_managers.to_string();
         let duration = format!("{}s", self.seconds + 2 * MARGIN);
         let mut args = vec!["heartbeats", "--clients", &clients, "--task-managers", &fleet, "--rate", &rate];
         args.extend(["--task-manager-slots", "16", "--duration", &duration, "--keep", "--timeout", "60s"]);
