@@ -11,7 +11,7 @@ const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 460.0;
 const LEFT: f64 = 84.0;
 const RIGHT: f64 = 24.0;
-const TOP: f64 = 62.0;
+const TOP: f64 = 76.0;
 const BOTTOM: f64 = 92.0;
 /// Between two lines of the legend.
 const LEGEND_LINE: f64 = 18.0;
@@ -55,8 +55,8 @@ pub struct Series {
 #[derive(Debug, Clone)]
 pub struct Chart {
     pub title: &'static str,
-    /// Where the data are from: command, machine, commit.
-    pub source: String,
+    /// Where the data are from: the command, and then machine, commit and day.
+    pub source: [String; 2],
     pub x: Axis,
     pub y: Axis,
     pub series: Vec<Series>,
@@ -168,9 +168,11 @@ impl Chart {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" \
              height=\"{height}\" role=\"img\" aria-label=\"{0}\">\n<title>{0}</title>\n<style>{STYLE}</style>\n\
              <rect class=\"page\" width=\"{WIDTH}\" height=\"{height}\"/>\n\
-             <text class=\"title\" x=\"{LEFT}\" y=\"26\">{0}</text>\n<text class=\"small\" x=\"{LEFT}\" y=\"45\">{1}</text>\n",
+             <text class=\"title\" x=\"{LEFT}\" y=\"26\">{0}</text>\n<text class=\"small\" x=\"{LEFT}\" y=\"45\">{1}</text>\n\
+             <text class=\"small\" x=\"{LEFT}\" y=\"61\">{2}</text>\n",
             escaped(self.title),
-            escaped(&self.source),
+            escaped(&self.source[0]),
+            escaped(&self.source[1]),
         );
         self.axes(&mut svg, &x, &y);
         for (number, series) in self.series.iter().enumerate() {
@@ -278,7 +280,7 @@ mod tests {
         };
         Chart {
             title: "a < b",
-            source: "made up".to_owned(),
+            source: ["made up", "on no machine"].map(str::to_owned),
             x: Axis { label: "clients", scale: Scale::Logarithmic },
             y: Axis { label: "slots/s", scale: Scale::Linear },
             series: vec![
@@ -292,9 +294,16 @@ mod tests {
     fn the_same_data_give_the_same_bytes_with_labels_and_legend() {
         let svg = chart().svg();
         assert_eq!(svg, chart().svg());
-        for part in
-            ["a &lt; b", "made up", "clients", "slots/s", "etcd", "Slotkeeper", "prefers-color-scheme:dark"]
-        {
+        for part in [
+            "a &lt; b",
+            "made up",
+            "on no machine",
+            "clients",
+            "slots/s",
+            "etcd",
+            "Slotkeeper",
+            "prefers-color-scheme:dark",
+        ] {
             assert!(svg.contains(part), "{part} is missing");
         }
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");

@@ -125,7 +125,7 @@ fn latency(folder: &Path) -> Result<Chart, Unusable> {
         title: "Latency of an allocation, by the load of an open loop",
         source: record.source()?,
         x: Axis {
-            label: "requests a second that were due, up to nine tenths of the capacity",
+            label: "requests a second that were due, at shares of the capacity of each",
             scale: Scale::Linear,
         },
         y: Axis { label: "latency in ms, from when a request was due", scale: Scale::Logarithmic },

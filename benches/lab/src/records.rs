@@ -96,21 +96,21 @@ impl Record {
         found.ok_or_else(|| self.damaged(&format!("there is no number `{path}` in {value}")))
     }
 
-    /// Where it is from, for below a title.
+    /// Where it is from, for below a title: the command, and then machine, commit and day.
     ///
     /// # Errors
     /// If it does not say that.
-    pub fn source(&self) -> Result<String, Unusable> {
+    pub fn source(&self) -> Result<[String; 2], Unusable> {
         let machine = self.at("/machine")?;
-        Ok(format!(
-            "{}, {} cores, load {} to {}, commit {}, {}",
-            self.text("command")?,
+        let circumstances = format!(
+            "{} cores, load {} to {}, commit {}, {}",
             self.number(machine, "/cores")?,
             machine["load_before"].as_str().unwrap_or("unknown"),
             machine["load_after"].as_str().unwrap_or("unknown"),
             self.text("commit")?,
             self.text("at")?.split('T').next().unwrap_or_default(),
-        ))
+        );
+        Ok([self.text("command")?.to_owned(), circumstances])
     }
 
     /// How its bars stand.
@@ -176,10 +176,8 @@ mod tests {
         });
         let folder = folder_with(&record.to_string());
         let record = Record::read(folder.path(), "scale").unwrap();
-        assert_eq!(
-            record.source().unwrap(),
-            "benches/scale, 2 cores, load 0.10 to 3.00, commit abc, 2026-01-02"
-        );
+        let expected = ["benches/scale", "2 cores, load 0.10 to 3.00, commit abc, 2026-01-02"];
+        assert_eq!(record.source().unwrap(), expected);
         let verdicts = record.verdicts().unwrap();
         assert_eq!((verdicts[0].is_met(), verdicts[1].is_met()), (Some(true), None));
     }

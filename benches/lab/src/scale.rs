@@ -170,7 +170,9 @@ impl Scale {
             }));
         }
         let keys = after.keys.saturating_sub(before.keys);
-        println!("{keys} answers were remembered by filling; the state alone: `cargo bench --bench scheduler -- --memory`");
+        println!(
+            "{keys} answers were remembered by filling; the state alone: `cargo bench --bench scheduler -- --memory`"
+        );
         json!({ "servers": servers, "keys": keys, "filled_with_keys": self.with_keys })
     }
 
