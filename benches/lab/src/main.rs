@@ -23,6 +23,8 @@ mod scale;
 mod slotkeeper;
 mod wire;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 #[derive(clap::Parser)]
@@ -48,8 +50,8 @@ enum Line {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    match Line::parse() {
+async fn main() -> ExitCode {
+    let ended = match Line::parse() {
         Line::CompareEtcd(compare) => compare.run().await,
         Line::Latency(latency) => latency.run().await,
         Line::Overload(overload) => overload.run().await,
@@ -59,5 +61,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Line::HandOver(hand_over) => hand_over.run().await,
         Line::Plots(plots) => plots.run(),
         Line::Bars(bars) => bars.run(),
-    }
+    };
+    let Err(problem) = ended else { return ExitCode::SUCCESS };
+    eprintln!("{problem}");
+    ExitCode::FAILURE
 }
