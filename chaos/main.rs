@@ -1,5 +1,5 @@
 //! `slotkeeper-chaos`: the verifying workload and its verdict, storms and the check of their histories, and the measurement
-//! of fail-over times.
+//! of fail-overs and hand-overs.
 //!
 //! Exit status: 0 sound, 1 a violation, 2 an invalid run (which is not a pass).
 
@@ -7,6 +7,7 @@
 #[allow(dead_code)]
 mod cluster;
 mod failover_time;
+mod hand_over;
 mod history;
 mod http;
 mod linear;
@@ -96,6 +97,25 @@ enum Verb {
         #[arg(long, value_parser = humantime::parse_duration)]
         all_within: Option<Duration>,
     },
+    /// Measures what clients of the typed client notice of planned hand-overs.
+    HandOver(HandOverArguments),
+}
+
+/// See `benches/hand-over`, which judges it.
+#[derive(clap::Args)]
+struct HandOverArguments {
+    /// The program to measure.
+    #[arg(long, default_value = "target/release/slotkeeper")]
+    binary: PathBuf,
+    /// How many hand-overs.
+    #[arg(long, default_value_t = 30)]
+    runs: usize,
+    /// Clients that allocate and release meanwhile.
+    #[arg(long, default_value_t = 64)]
+    clients: usize,
+    /// Where to write what they saw, as JSON.
+    #[arg(long)]
+    report: Option<PathBuf>,
 }
 
 /// See `chaos/linearizability`, which makes the namespaces.
@@ -185,6 +205,7 @@ async fn main() -> ExitCode {
         })),
         Verb::Storm(arguments) => finish(run_storm(arguments).await),
         Verb::Linearizability { history } => finish(check_history(&history)),
+        Verb::HandOver(arguments) => finish(run_hand_overs(&arguments).await),
         Verb::FailoverTime { binary, runs, signal, clients, median_within, all_within } => {
             let signal = if matches!(signal, Ending::Kill) { Signal::KILL } else { Signal::TERM };
             finish(failover_time::run(&binary, runs, signal, clients).await.map(|gaps| {
@@ -196,6 +217,24 @@ async fn main() -> ExitCode {
             }))
         }
     }
+}
+
+async fn run_hand_overs(arguments: &HandOverArguments) -> Result<bool, String> {
+    let seen = hand_over::run(&arguments.binary, arguments.runs, arguments.clients).await?;
+    println!(
+        "{} hand-overs: gap median {:.1} ms, maximum {:.1} ms; longest call {:.1} ms; {} calls done, {} failed {}",
+        arguments.runs,
+        seen["gap_ms_median"].as_f64().unwrap_or_default(),
+        seen["gap_ms_max"].as_f64().unwrap_or_default(),
+        seen["call_ms_max"].as_f64().unwrap_or_default(),
+        seen["done"],
+        seen["failed"],
+        seen["failures"],
+    );
+    if let Some(file) = &arguments.report {
+        std::fs::write(file, seen.to_string()).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(true)
 }
 
 async fn run_storm(arguments: StormArguments) -> Result<bool, String> {

@@ -1,6 +1,12 @@
 //! `bench`: a short run against three embedded replicas, and command lines that can not be meant.
 
-use crate::run::run_alone;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::json;
+
+use crate::answers::{cluster, job};
+use crate::run::{run, run_alone};
+use crate::scripted_server::{Asked, Reply, ScriptedServer};
 
 const SMALL: [&str; 8] =
     ["--embedded", "--duration", "1s", "--warm-up", "100ms", "--task-managers", "4", "--clients=4"];
@@ -43,6 +49,53 @@ async fn a_run_in_the_open_loop_sends_what_is_due_and_prints_a_table() {
         assert!(run.out.contains(part), "`{part}` is missing: {}", run.out);
     }
     assert!(run.err.contains("bench: removing its TaskManagers and jobs"), "{}", run.err);
+}
+
+/// A server that leads and answers what a run asks that fills and then sends heartbeats.
+async fn leading_server() -> ScriptedServer {
+    let address = Arc::new(OnceLock::<String>::new());
+    let own = Arc::clone(&address);
+    let server = ScriptedServer::start(move |asked: &Asked| {
+        let parts: Vec<&str> = asked.path.split('/').skip(2).collect();
+        match (asked.method.as_str(), parts.as_slice()) {
+            ("GET", ["cluster"]) => {
+                let mut answer = cluster(Some(1));
+                answer["members"][0]["api_addr"] = json!(own.get());
+                Reply::ok(answer)
+            }
+            ("POST", ["task-managers"]) => Reply::ok(json!({
+                "task_manager_id": asked.body["task_manager_id"], "epoch": 1, "heartbeat_interval_ms": 1000,
+                "heartbeat_timeout_ms": 60_000, "generation": 1, "allocations": [],
+            })),
+            ("POST", ["task-managers", _, "heartbeat"]) => Reply::ok(json!({"generation": 1})),
+            ("PUT", ["jobs", _]) => Reply::ok(job()),
+            ("POST", ["jobs", _, "allocations"]) => {
+                Reply::ok(json!({"allocations": [], "missing": 0, "revision": 1}))
+            }
+            _ => Reply::problem(404, "not_found", false),
+        }
+    })
+    .await;
+    address.set(server.address().to_string()).unwrap();
+    server
+}
+
+#[tokio::test]
+async fn a_cluster_is_filled_with_keys_or_without_any() {
+    for (without_keys, keyed) in [(false, 3), (true, 0)] {
+        let server = leading_server().await;
+        let mut args = vec!["bench", "heartbeats", "--fill", "2500", "--keep", "--task-managers", "4"];
+        args.extend(["--clients", "1", "--duration", "100ms", "--warm-up", "0s"]);
+        args.extend(without_keys.then_some("--without-keys"));
+        run(&server, &args).await.assert_status(0);
+        let asked = server.asked();
+        let filling: Vec<&Asked> =
+            asked.iter().filter(|asked| asked.path.ends_with("-fill/allocations")).collect();
+        let mut slots: Vec<_> = filling.iter().map(|asked| asked.body["slots"].as_u64().unwrap()).collect();
+        slots.sort_unstable();
+        assert_eq!(slots, [500, 1_000, 1_000]);
+        assert_eq!(filling.iter().filter(|asked| asked.key.is_some()).count(), keyed);
+    }
 }
 
 #[tokio::test]

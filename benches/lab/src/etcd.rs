@@ -1,8 +1,8 @@
 //! Three etcd nodes on loopback, and a load on them: one compare-and-put transaction per slot, over gRPC to the leader.
 //!
 //! Promises: etcd runs with its defaults and full durability; the clients share up to a hundred connections, which is how
-//! etcd's own benchmark does best; a latency is measured like that of `slotkeeper bench`. Must not: repeat a
-//! transaction whose outcome is open.
+//! etcd's own benchmark does best; a latency is measured like that of `slotkeeper bench`, in the open loop from when a
+//! transaction was due. Must not: repeat a transaction whose outcome is open.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -27,6 +27,9 @@ type Failed = Box<dyn Error>;
 const CONNECTIONS_MAX: usize = 100;
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+/// The same while a leader is killed: a follower passes requests on to the dead leader until it notices, and whoever waits for
+/// those waits for etcd's own limit of seven seconds, long after others are served.
+const FAIL_OVER_LIMIT: Duration = Duration::from_millis(250);
 const PAUSE: Duration = Duration::from_millis(5);
 /// What stands under the key of a taken slot: about what a holder needs to know.
 const HOLDER: &[u8] = b"{\"job_id\":\"bench-job\",\"fencing_token\":1}";
@@ -122,11 +125,12 @@ impl Etcd {
         self.nodes.iter().filter_map(|node| node.process.as_ref()).map(Process::cpu).sum()
     }
 
-    /// Has `clients` take slots, each one after the other.
-    pub async fn load(&self, clients: usize, seconds: f64) -> Result<Figures, Failed> {
+    /// Has `clients` take slots, each one after the other; with a `rate` so many a second, however long they take.
+    pub async fn load(&self, clients: usize, seconds: f64, rate: Option<f64>) -> Result<Figures, Failed> {
         let leader = self.leader().await?;
         let cpu = self.cpu();
-        let mut figures = self.load_from(leader, clients, seconds).await?;
+        let asked = Asked { clients, seconds, rate, limit: REQUEST_LIMIT };
+        let mut figures = self.load_from(leader, asked).await?;
         figures.server_cpu = self.cpu().saturating_sub(cpu);
         Ok(figures)
     }
@@ -140,17 +144,21 @@ impl Etcd {
             tokio::time::sleep(Duration::from_secs_f64(1.0 + seconds / 4.0)).await;
             process.kill();
         };
-        let (figures, ()) = tokio::join!(self.load_from(leader, clients, seconds), killing);
+        let asked = Asked { clients, seconds, rate: None, limit: FAIL_OVER_LIMIT };
+        let (figures, ()) = tokio::join!(self.load_from(leader, asked), killing);
         self.start_node(leader)?;
         self.wait_until_whole().await?;
         figures
     }
 
-    async fn load_from(&self, leader: usize, clients: usize, seconds: f64) -> Result<Figures, Failed> {
+    async fn load_from(&self, leader: usize, asked: Asked) -> Result<Figures, Failed> {
+        let Asked { clients, seconds, rate, limit } = asked;
         let addresses: Vec<String> = self.nodes.iter().map(|node| node.address.clone()).collect();
         let connections = clients.min(CONNECTIONS_MAX);
-        let counts = Instant::now() + Duration::from_secs(1);
+        let starts = Instant::now();
+        let counts = starts + Duration::from_secs(1);
         let ends = counts + Duration::from_secs_f64(seconds);
+        let pace = rate.map(|rate| Pace { starts, rate, tickets: Rc::default() });
         let tally = Rc::new(RefCell::new(Tally::new(counts)));
         let all = LocalSet::new();
         let mut shared = Vec::new();
@@ -165,6 +173,8 @@ impl Etcd {
                 slots: Rc::clone(&self.slots),
                 tally: Rc::clone(&tally),
                 window: (counts, ends),
+                pace: pace.clone(),
+                limit,
             };
             all.spawn_local(client.run());
         }
@@ -190,26 +200,65 @@ async fn status(address: &str) -> Result<StatusResponse, Failed> {
     Ok(tokio::time::timeout(Duration::from_secs(1), asked).await??.into_inner())
 }
 
+/// A load.
+struct Asked {
+    clients: usize,
+    seconds: f64,
+    /// Transactions a second of an open loop.
+    rate: Option<f64>,
+    /// How long one transaction may take.
+    limit: Duration,
+}
+
+/// When the transactions of an open loop are due.
+#[derive(Clone)]
+struct Pace {
+    starts: Instant,
+    rate: f64,
+    /// The number of the next transaction, of all clients.
+    tickets: Rc<Cell<u64>>,
+}
+
+impl Pace {
+    /// When the next transaction is due.
+    fn next(&self) -> Instant {
+        let ticket = self.tickets.get();
+        self.tickets.set(ticket + 1);
+        self.starts + Duration::from_secs_f64(ticket as f64 / self.rate)
+    }
+}
+
 struct Client {
     channels: Vec<Channel>,
     at: usize,
     slots: Rc<Cell<u64>>,
     tally: Rc<RefCell<Tally>>,
     window: (Instant, Instant),
+    pace: Option<Pace>,
+    /// How long one transaction may take.
+    limit: Duration,
 }
 
 impl Client {
     async fn run(mut self) {
         let (counts, ends) = self.window;
         while Instant::now() < ends {
+            let due = self.pace.as_ref().map(Pace::next);
+            if let Some(due) = due {
+                tokio::time::sleep_until(due.min(ends).into()).await;
+                if Instant::now() >= ends {
+                    return;
+                }
+            }
             let slot = self.slots.get();
             self.slots.set(slot + 1);
             let begun = Instant::now();
-            let taken = tokio::time::timeout(REQUEST_LIMIT, self.take(slot)).await;
+            let taken = tokio::time::timeout(self.limit, self.take(slot)).await;
             let now = Instant::now();
             let is_taken = matches!(taken, Ok(Ok(true)));
-            if begun >= counts {
-                self.tally.borrow_mut().add(is_taken, now, now - begun);
+            let counts_here = if due.is_some() { now >= counts } else { begun >= counts };
+            if counts_here {
+                self.tally.borrow_mut().add(is_taken, now, now - due.unwrap_or(begun));
             }
             if !is_taken {
                 self.at = (self.at + 1) % self.channels.len();

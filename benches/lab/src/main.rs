@@ -1,16 +1,29 @@
-//! Measurements on processes: Slotkeeper beside etcd, overloaded, and with a million slots.
+//! Measurements on processes: Slotkeeper beside etcd, overloaded, with a million slots, and what is drawn from them.
 //!
-//! `benches/compare-etcd`, `benches/overload` and `benches/scale` build it and start it; each says what it needs.
+//! The scripts `benches/*` build it and start it; each says what it needs.
 
+mod bars;
+mod chart;
 mod compare;
 mod crowd;
+mod endure;
 mod etcd;
 mod figures;
+mod hand_over;
+mod heartbeats;
+mod latency;
 mod overload;
+mod overload_step;
+mod plots;
+mod prober;
 mod processes;
+mod record;
+mod records;
 mod scale;
 mod slotkeeper;
 mod wire;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -18,17 +31,38 @@ use clap::Parser;
 enum Line {
     /// etcd and Slotkeeper by turns
     CompareEtcd(compare::Compare),
+    /// Latency over load, etcd and Slotkeeper
+    Latency(latency::Latency),
     /// More requests than a cluster can serve
     Overload(overload::Overload),
     /// A cluster of a million slots
     Scale(scale::Scale),
+    /// Full load for ten minutes
+    Endure(endure::Endure),
+    /// Ten thousand TaskManagers that only say that they are alive
+    Heartbeats(heartbeats::Heartbeats),
+    /// Leadership handed over under the load of the typed client
+    HandOver(hand_over::HandOver),
+    /// Plots of what was recorded
+    Plots(plots::Plots),
+    /// How the bars stand by what was recorded
+    Bars(plots::Bars),
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    match Line::parse() {
+async fn main() -> ExitCode {
+    let ended = match Line::parse() {
         Line::CompareEtcd(compare) => compare.run().await,
+        Line::Latency(latency) => latency.run().await,
         Line::Overload(overload) => overload.run().await,
         Line::Scale(scale) => scale.run().await,
-    }
+        Line::Endure(endure) => endure.run().await,
+        Line::Heartbeats(heartbeats) => heartbeats.run().await,
+        Line::HandOver(hand_over) => hand_over.run().await,
+        Line::Plots(plots) => plots.run(),
+        Line::Bars(bars) => bars.run(),
+    };
+    let Err(problem) = ended else { return ExitCode::SUCCESS };
+    eprintln!("{problem}");
+    ExitCode::FAILURE
 }

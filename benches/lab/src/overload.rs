@@ -3,13 +3,19 @@
 //! Promises: the capacity is measured in the same run; what the generator could not offer is told. Must not: count what was
 //! never sent as refused.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use serde_json::Value;
+use serde_json::json;
 
+use crate::bars::Verdict;
 use crate::crowd::Crowd;
+use crate::overload_step::{Step, verdicts};
+use crate::prober::{Refusals, probe};
 use crate::processes::load_average;
+use crate::record::Recording;
 use crate::slotkeeper::{Slotkeeper, figures};
 
 type Failed = Box<dyn Error>;
@@ -29,12 +35,11 @@ const MEMORY_MIB_MAX: u64 = 512;
 const MEMORY_BASE_BYTES_MAX: u64 = 320 << 20;
 const MEMORY_OF_A_KEY_BYTES_MAX: u64 = 1_536;
 const ELECTIONS_MAX: u64 = 1;
-/// Answers that say that nothing was done.
-const REFUSALS: [&str; 4] = ["overloaded", "no_leader", "leadership_lost", "shutting_down"];
 /// What a tenant may do to the others' p99.
 const OTHERS_P99_MAX: f64 = 1.2;
 const GREEDY_CONNECTIONS: usize = 20;
 const GREEDY_BODY: &str = r#"{"slots":2}"#;
+const PROBE_BODY: &str = r#"{"slots":1}"#;
 
 /// What is offered.
 #[derive(Debug, clap::Args)]
@@ -63,30 +68,19 @@ pub struct Overload {
     /// Judges what was served, lost, broken and remembered, and only prints what depends on the speed of the machine
     #[arg(long)]
     without_speed_bars: bool,
-}
-
-/// What one step gave.
-struct Step {
-    offered: f64,
-    goodput: f64,
-    accepted_p99_ms: f64,
-    refused: u64,
-    refused_p99_ms: f64,
-    broken: u64,
-    /// All that was not done, by code.
-    errors: String,
-    longest_gap_ms: f64,
-    /// Whether the leader changed meanwhile, so that outcomes may be unknown.
-    had_election: bool,
+    /// Where to write what was measured, as JSON
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 }
 
 impl Overload {
     /// Runs all steps and prints them; fails if a bar is not met.
     pub async fn run(&self) -> Result<(), Failed> {
+        let recording = Recording::begin("overload", self.record.as_deref(), Some(&self.folder));
         let binary = Path::new(&self.slotkeeper).canonicalize()?;
         let folder = tempfile::Builder::new().prefix("overload-").tempdir_in(&self.folder)?;
         let mut cluster = Slotkeeper::start(binary, folder, &["idempotency_keys_max=4000000"]).await?;
-        let (term, clients) = (term(&cluster).await?, CAPACITY_CLIENTS.to_string());
+        let (term, clients) = (cluster.term().await?, CAPACITY_CLIENTS.to_string());
         let alone = figures(&cluster.bench(&self.arguments(&["--clients", &clients])).await?);
         // Half of the requests are allocations.
         let capacity = alone.per_second * 2.0;
@@ -106,15 +100,25 @@ impl Overload {
             "BROKEN",
             "GAP MS"
         );
-        let mut missed = Vec::new();
+        let (mut missed, mut steps) = (Vec::new(), Vec::new());
         for factor in self.factors.iter().copied().chain([1]) {
-            let step = self.step(&cluster, capacity * f64::from(factor)).await?;
+            let step = self.step(&mut cluster, capacity * f64::from(factor)).await?;
             step.print(&factor.to_string(), capacity);
             missed.extend(self.missed_bars(&step, &format!("{factor} times the capacity"), capacity));
+            steps.push((factor, step));
         }
         missed.extend(self.beside_a_crowd(&mut cluster, capacity).await?);
         missed.extend(self.beside_a_greedy_tenant(&mut cluster, capacity).await?);
-        missed.extend(self.after(&mut cluster, term).await?);
+        let (after, last) = self.after(&mut cluster, term).await?;
+        missed.extend(after);
+        let results = json!({
+            "capacity_per_second": capacity,
+            "steps": steps.iter().map(|(factor, step)| step.json(&factor.to_string(), capacity)).collect::<Vec<_>>(),
+            "missed": missed,
+        });
+        let samples = json!({ "seconds_of_a_step": self.seconds, "clients": self.clients });
+        let all: Vec<Verdict> = verdicts(&steps, capacity).into_iter().chain(last).collect();
+        recording.end(&samples, &results, &all)?;
         if missed.is_empty() { Ok(()) } else { Err(missed.join("; ").into()) }
     }
 
@@ -125,14 +129,21 @@ impl Overload {
         arguments
     }
 
-    async fn step(&self, cluster: &Slotkeeper, rate: f64) -> Result<Step, Failed> {
+    async fn step(&self, cluster: &mut Slotkeeper, rate: f64) -> Result<Step, Failed> {
         let rate = format!("{:.0}", rate.clamp(1.0, 1e6));
         let (clients, duration) = (self.clients.to_string(), format!("{}s", self.seconds));
         let more = ["--rate", &rate, "--clients", &clients, "--duration", &duration];
-        let before = term(cluster).await?;
-        let report = cluster.bench(&self.arguments(&more)).await?;
-        let had_election = term(cluster).await? != before;
-        Ok(Step { had_election, ..Step::of(&report) })
+        let before = cluster.term().await?;
+        let leader = cluster.leader().await?;
+        let address = cluster.nodes()[leader].api_addr.clone();
+        let arguments = self.arguments(&more);
+        let (request, probed) = (probe_request(&address), Rc::new(Cell::new(Refusals::default())));
+        let report = tokio::select! {
+            report = cluster.bench(&arguments) => report?,
+            never = probe(&address, &request, &probed) => match never {},
+        };
+        let had_election = cluster.term().await? != before;
+        Ok(Step { had_election, probed: probed.get(), ..Step::of(&report) })
     }
 
     /// The capacity again, while thousands of connections to the leader ask nothing or take for ever.
@@ -213,12 +224,16 @@ impl Overload {
     }
 
     /// Elections, memory and lost TaskManagers after all steps.
-    async fn after(&self, cluster: &mut Slotkeeper, term_before: u64) -> Result<Vec<String>, Failed> {
-        let elections = term(cluster).await?.saturating_sub(term_before);
+    async fn after(
+        &self,
+        cluster: &mut Slotkeeper,
+        term_before: u64,
+    ) -> Result<(Vec<String>, [Verdict; 3]), Failed> {
+        let elections = cluster.term().await?.saturating_sub(term_before);
         let lost = cluster.metric("slotkeeper_task_managers_expired_total").await?;
         let keys = cluster.metric("slotkeeper_idempotency_keys").await? / 3;
-        let running = cluster.nodes().iter().filter_map(|node| node.process.as_ref());
-        let memory = running.map(|process| process.memory_bytes()).max().unwrap_or_default();
+        let memory = cluster.memory().into_iter().max().unwrap_or_default();
+        let memory_bound = MEMORY_BASE_BYTES_MAX + keys * MEMORY_OF_A_KEY_BYTES_MAX;
         let memory_mib = memory >> 20;
         println!(
             "elections: {elections}; TaskManagers lost: {lost}; most memory of a server: {memory_mib} MiB with {keys} remembered keys"
@@ -227,64 +242,23 @@ impl Overload {
             (!self.without_speed_bars && elections > ELECTIONS_MAX, "more than one election"),
             (lost > 0, "a TaskManager was declared lost"),
             (!self.without_speed_bars && memory_mib > MEMORY_MIB_MAX, "a server takes more than 512 MiB"),
-            (
-                memory > MEMORY_BASE_BYTES_MAX + keys * MEMORY_OF_A_KEY_BYTES_MAX,
-                "a server takes more than what it remembers explains",
-            ),
+            (memory > memory_bound, "a server takes more than what it remembers explains"),
         ];
-        Ok(bars.into_iter().filter(|(is_missed, _)| *is_missed).map(|(_, bar)| bar.to_owned()).collect())
+        let missed = bars.into_iter().filter(|(is_missed, _)| *is_missed).map(|(_, bar)| bar.to_owned());
+        let verdicts = [
+            Verdict::of("overload-memory", memory as f64 / memory_bound as f64),
+            Verdict::of("overload-elections", elections as f64),
+            Verdict::of("overload-lost", lost as f64),
+        ];
+        Ok((missed.collect(), verdicts))
     }
 }
 
-impl Step {
-    fn of(report: &Value) -> Self {
-        let number = |value: &Value| value.as_f64().unwrap_or_default();
-        let operations = report["operations"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let errors: Vec<(&String, u64)> =
-            report["errors"].as_object().into_iter().flatten().map(counted).collect();
-        let of = |is_refusal: bool| -> u64 {
-            let those = errors.iter().filter(|(code, _)| REFUSALS.contains(&code.as_str()) == is_refusal);
-            those.map(|(_, count)| count).sum()
-        };
-        let goodput: f64 = operations.iter().map(|operation| number(&operation["per_second"])).sum();
-        let accepted = operations.iter().map(|operation| number(&operation["service_ms"]["p99"]));
-        let missed = (of(true) + of(false)) as f64 / number(&report["seconds"]).max(1e-3);
-        Self {
-            offered: goodput + missed,
-            goodput,
-            accepted_p99_ms: accepted.fold(0.0, f64::max),
-            refused: of(true),
-            refused_p99_ms: number(&report["error_latency_ms"]["p99"]),
-            broken: of(false),
-            errors: report["errors"].to_string(),
-            longest_gap_ms: number(&report["longest_gap_ms"]),
-            had_election: false,
-        }
-    }
-
-    fn print(&self, factor: &str, capacity: f64) {
-        println!(
-            "{factor:>6} {:>9.0} {:>9.0} {:>8.2} {:>13.1} {:>9} {:>12.1} {:>7} {:>8.0}",
-            self.offered,
-            self.goodput,
-            self.goodput / capacity,
-            self.accepted_p99_ms,
-            self.refused,
-            self.refused_p99_ms,
-            self.broken,
-            self.longest_gap_ms,
-        );
-        if self.refused + self.broken > 0 {
-            println!("       not done: {}", self.errors);
-        }
-    }
-}
-
-fn counted<'report>((code, count): (&'report String, &Value)) -> (&'report String, u64) {
-    (code, count.as_u64().unwrap_or_default())
-}
-
-async fn term(cluster: &Slotkeeper) -> Result<u64, Failed> {
-    let status = cluster.command(&["status"]).await?;
-    status["cluster"]["term"].as_u64().ok_or_else(|| "the status has no term".into())
+/// What the client beside the load asks: a job that there is not, so that it takes no slot.
+fn probe_request(address: &str) -> String {
+    format!(
+        "POST /v1/jobs/nobodys/allocations HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{PROBE_BODY}",
+        PROBE_BODY.len()
+    )
 }

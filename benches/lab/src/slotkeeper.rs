@@ -4,13 +4,14 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use crate::figures::Figures;
 use crate::processes::{Process, free_port};
@@ -105,13 +106,14 @@ impl Slotkeeper {
 
     /// The same against some servers only.
     pub async fn command_at(&self, servers: &str, args: &[&str]) -> Result<Value, Failed> {
+        let output = self.line(servers, args).output().await?;
+        json_of(&output).map_err(|problem| format!("{args:?}: {problem}").into())
+    }
+
+    fn line(&self, servers: &str, args: &[&str]) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(args).args(["--output", "json", "--servers", servers]).kill_on_drop(true);
-        let output = command.output().await?;
-        if !output.status.success() {
-            return Err(format!("{args:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
-        }
-        Ok(serde_json::from_slice(&output.stdout).unwrap_or(Value::Null))
+        command
     }
 
     /// Waits until every server is ready.
@@ -141,19 +143,36 @@ impl Slotkeeper {
     /// The sum of a metric over all servers.
     pub async fn metric(&self, name: &str) -> Result<u64, Failed> {
         let mut sum = 0;
-        for node in &self.nodes {
-            let mut stream = TcpStream::connect(&node.api_addr).await?;
-            let request =
-                format!("GET /metrics HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", node.api_addr);
-            stream.write_all(request.as_bytes()).await?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await?;
-            let values =
-                answer.lines().filter_map(|line| line.split_once(' ').filter(|(found, _)| *found == name));
-            let values: Vec<u64> = values.filter_map(|(_, value)| value.parse().ok()).collect();
-            sum += values.first().ok_or_else(|| format!("{} has no metric {name}", node.api_addr))?;
+        for number in 0..self.nodes.len() {
+            sum += self.metric_at(number, name).await?;
         }
         Ok(sum)
+    }
+
+    /// A metric of one server.
+    pub async fn metric_at(&self, number: usize, name: &str) -> Result<u64, Failed> {
+        let address = &self.nodes[number].api_addr;
+        let mut stream = TcpStream::connect(address).await?;
+        let request = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let mut values =
+            answer.lines().filter_map(|line| line.split_once(' ').filter(|(found, _)| *found == name));
+        let value = values.find_map(|(_, value)| value.parse().ok());
+        value.ok_or_else(|| format!("{address} has no metric {name}").into())
+    }
+
+    /// The term; each election makes it larger.
+    pub async fn term(&self) -> Result<u64, Failed> {
+        let status = self.command(&["status"]).await?;
+        status["cluster"]["term"].as_u64().ok_or_else(|| "the status has no term".into())
+    }
+
+    /// Resident memory of each server that runs, in bytes.
+    pub fn memory(&self) -> Vec<u64> {
+        let running = self.nodes.iter().filter_map(|node| node.process.as_ref());
+        running.map(Process::memory_bytes).collect()
     }
 
     /// Processor time of all servers so far.
@@ -166,6 +185,18 @@ impl Slotkeeper {
         let mut all = vec!["bench"];
         all.extend(args);
         self.command(&all).await
+    }
+
+    /// Starts `slotkeeper bench` with `args`, so that something can be looked at meanwhile.
+    pub fn started_bench(&self, args: &[&str]) -> Result<Child, Failed> {
+        let mut all = vec!["bench"];
+        all.extend(args);
+        Ok(self.line(&self.servers(), &all).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?)
+    }
+
+    /// Waits for what [`Self::started_bench`] has started, and gives its report.
+    pub async fn report_of(started: Child) -> Result<Value, Failed> {
+        Ok(json_of(&started.wait_with_output().await?)?)
     }
 
     /// Runs `slotkeeper bench` and gives its figures.
@@ -189,6 +220,14 @@ impl Slotkeeper {
         self.wait_until_whole().await?;
         Ok(figures(&report?))
     }
+}
+
+/// The JSON that a command printed, or why it failed.
+fn json_of(output: &Output) -> Result<Value, String> {
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(serde_json::from_slice(&output.stdout).unwrap_or(Value::Null))
 }
 
 /// What is compared of a report of `slotkeeper bench`.

@@ -83,7 +83,7 @@ async fn begin(
     printer.talk(&format!("bench: registering {} TaskManagers", options.task_managers));
     let fleet = Fleet::start(run, &leader.view, options).await?;
     setup::put_jobs(run, client, options).await?;
-    setup::fill(run, client, options).await?;
+    setup::fill(run, (client, &leader.view), options).await?;
     let starts = SystemClock.now() + CONNECT_PAUSE;
     let counts = starts + options.warm_up();
     let load = Arc::new(Load {

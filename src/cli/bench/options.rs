@@ -35,7 +35,7 @@ pub(in crate::cli) struct BenchOptions {
     /// How many of 100 requests give back what an earlier one got (`allocate` only)
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=50))]
     pub(super) releases: u32,
-    /// Send no idempotency keys: the cluster then remembers no answers
+    /// Send no idempotency keys, also not with `--fill`: the cluster then remembers no answers
     #[arg(long)]
     pub(super) without_keys: bool,
     /// TaskManagers to register

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 
+use super::caller::Caller;
+use super::leader::LeaderView;
 use super::options::{BenchOptions, Workload};
 use super::workload::{job_id, jobs};
 use crate::api::ProblemCode;
@@ -14,7 +16,7 @@ use crate::api::jobs::PutJob;
 use crate::cli::context::client_of;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
-use crate::client::{Client, ClientError};
+use crate::client::{Client, ClientError, LaneRequest};
 use crate::server::dev::{Dev, DevOptions};
 use crate::server::options::LogFormatOption;
 use crate::telemetry::log::{self, LogFormat};
@@ -23,6 +25,10 @@ use crate::telemetry::log::{self, LogFormat};
 const AT_ONCE: usize = 32;
 /// Slots of one request that fills.
 const FILL_CHUNK: u32 = 1_000;
+/// Of those, at once.
+const FILL_AT_ONCE: usize = 4;
+/// How long one of them may take.
+const FILL_LIMIT: Duration = Duration::from_secs(30);
 
 /// Starts three replicas in this process on a temporary folder.
 ///
@@ -84,18 +90,56 @@ pub(super) async fn put_jobs(run: &str, client: &Client, options: &BenchOptions)
 ///
 /// # Errors
 /// Why they can not be had.
-pub(super) async fn fill(run: &str, client: &Client, options: &BenchOptions) -> Result<(), Failure> {
-    let (job, chunks) = (fill_job(run), options.fill.div_ceil(FILL_CHUNK));
-    stream::iter(0..chunks)
+pub(super) async fn fill(
+    run: &str,
+    (client, leader): (&Client, &LeaderView),
+    options: &BenchOptions,
+) -> Result<(), Failure> {
+    if options.without_keys {
+        return fill_without_keys(run, leader, options).await;
+    }
+    let job = fill_job(run);
+    stream::iter(0..fill_chunks(options))
         .map(|chunk| {
-            let slots = FILL_CHUNK.min(options.fill - chunk * FILL_CHUNK);
+            let slots = fill_slots(chunk, options);
             let (job, request) = (&job, AllocationRequest { slots, ..AllocationRequest::default() });
             async move { client.allocate(job, &request).await.map(drop) }
         })
-        .buffer_unordered(4)
+        .buffer_unordered(FILL_AT_ONCE)
         .try_collect::<()>()
         .await
         .map_err(Failure::from)
+}
+
+fn fill_chunks(options: &BenchOptions) -> u32 {
+    options.fill.div_ceil(FILL_CHUNK)
+}
+
+/// How many slots one request of those that fill asks for.
+fn fill_slots(chunk: u32, options: &BenchOptions) -> u32 {
+    FILL_CHUNK.min(options.fill - chunk * FILL_CHUNK)
+}
+
+/// The same, and the cluster remembers no answer: the client of this crate always sends keys, so this does not use it.
+async fn fill_without_keys(run: &str, leader: &LeaderView, options: &BenchOptions) -> Result<(), Failure> {
+    let target = format!("/v1/jobs/{}/allocations", fill_job(run));
+    stream::iter(0..FILL_AT_ONCE)
+        .map(|lane| {
+            let (target, mut caller) = (&target, Caller::new(leader.clone(), FILL_LIMIT));
+            async move {
+                for chunk in (0..fill_chunks(options)).skip(lane).step_by(FILL_AT_ONCE) {
+                    let body = format!("{{\"slots\":{}}}", fill_slots(chunk, options));
+                    let request = LaneRequest { method: "POST", target, key: None, body: body.as_bytes() };
+                    caller.call(request).await.map(drop).map_err(|miss| {
+                        Failure::new(Exit::Unavailable, format!("the slots can not be had ({})", miss.code))
+                    })?;
+                }
+                Ok(())
+            }
+        })
+        .buffer_unordered(FILL_AT_ONCE)
+        .try_collect::<()>()
+        .await
 }
 
 /// Removes the TaskManagers and the jobs of the run, as far as there are any.
