@@ -117,9 +117,8 @@ impl Capacity {
         let shape = Shape::of(task_manager, offer);
         let standing = Standing::from(&task_manager.condition);
         let shape = Shared::new(shape);
-        let shape = match (standing, shape.has_free_slot()) {
-            (Standing::Active, true) => self.open.add(id, shape, &labels),
-            (Standing::Active, false) => self.full.add(id, shape, &labels),
+        let shape = match standing {
+            Standing::Active => self.groups_of(&shape).add(id, shape.clone(), &labels),
             _ => shape,
         };
         let totals = self.totals.entry(standing).or_default();
@@ -131,9 +130,42 @@ impl Capacity {
         self.seats.insert(id.clone(), seat);
     }
 
-    /// Takes in what changed about a TaskManager; the same as [`Capacity::insert`].
+    /// Takes in what changed about a TaskManager; the same as [`Capacity::insert`], and cheaper where only what is taken of it
+    /// changed, as with every slot that is given or given back.
     pub fn update(&mut self, id: &TaskManagerId, task_manager: &TaskManager) {
-        self.insert(id, task_manager);
+        let standing = Standing::from(&task_manager.condition);
+        let is_as_before = |seat: &&Arc<Seat>| {
+            seat.standing == standing
+                && **seat.shape.offer() == task_manager.offer
+                && *seat.labels == task_manager.labels
+        };
+        match self.seats.get(id).filter(is_as_before).cloned() {
+            Some(seat) => self.reseat(id, &seat, task_manager),
+            None => self.insert(id, task_manager),
+        }
+    }
+
+    /// Moves a TaskManager to where what is taken of it puts it; the rest of its seat stays.
+    fn reseat(&mut self, id: &TaskManagerId, seat: &Seat, task_manager: &TaskManager) {
+        let shape = Shared::new(Shape::of(task_manager, seat.shape.offer().clone()));
+        let shape = if seat.standing == Standing::Active {
+            self.groups_of(&seat.shape).remove(id, &seat.shape, &seat.labels);
+            self.groups_of(&shape).add(id, shape.clone(), &seat.labels)
+        } else {
+            shape
+        };
+        let totals = self.totals.entry(seat.standing).or_default();
+        totals.slots_total =
+            totals.slots_total - u64::from(seat.shape.slots_total()) + u64::from(shape.slots_total());
+        totals.slots_free =
+            totals.slots_free - u64::from(seat.shape.slots_free()) + u64::from(shape.slots_free());
+        let moved = Arc::new(Seat { standing: seat.standing, shape, labels: seat.labels.clone() });
+        self.history.note_insert(Some(seat), &moved);
+        self.seats.insert(id.clone(), moved);
+    }
+
+    fn groups_of(&mut self, shape: &Shape) -> &mut Groups {
+        if shape.has_free_slot() { &mut self.open } else { &mut self.full }
     }
 
     /// Forgets a TaskManager, if it is known. Should it come back, that is growth, whatever it was before.
@@ -144,8 +176,7 @@ impl Capacity {
     fn take_out(&mut self, id: &TaskManagerId) -> Option<Arc<Seat>> {
         let seat = self.seats.remove(id)?;
         if seat.standing == Standing::Active {
-            let groups = if seat.shape.has_free_slot() { &mut self.open } else { &mut self.full };
-            groups.remove(id, &seat.shape, &seat.labels);
+            self.groups_of(&seat.shape).remove(id, &seat.shape, &seat.labels);
         }
         self.offers.release(seat.shape.offer());
         self.labels.release(&seat.labels);

@@ -192,7 +192,7 @@ mod tests {
                     Step::Push(value) => {
                         let number = queue.push_back(&value);
                         model.push_back(value);
-                        prop_assert_eq!(number + 1 - dropped, model.len() as u64);
+                        prop_assert_eq!(number + 1 - dropped, u64::try_from(model.len()).unwrap());
                     }
                     Step::Drop => {
                         let number = model.pop_front().map(|_| dropped);
