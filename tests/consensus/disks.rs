@@ -13,8 +13,16 @@ use super::cluster::{Cluster, Settings, record, session, until_true};
 
 /// A disk that refuses to sync from the moment it is told to.
 #[derive(Debug, Clone, Default)]
-struct FailingDisk {
+pub struct FailingDisk {
     fails: Arc<AtomicBool>,
+    /// It never takes a log, whatever else it takes.
+    takes_no_log: bool,
+}
+
+impl FailingDisk {
+    pub fn that_takes_no_log() -> Self {
+        Self { takes_no_log: true, ..Self::default() }
+    }
 }
 
 impl Disk for FailingDisk {
@@ -23,7 +31,7 @@ impl Disk for FailingDisk {
     }
 
     fn sync_data(&self, file: &File, path: &Path) -> io::Result<()> {
-        if self.fails.load(Ordering::SeqCst) {
+        if self.fails.load(Ordering::SeqCst) || self.takes_no_log && path.ends_with("log/db") {
             return Err(io::Error::other("injected"));
         }
         RealDisk.sync_data(file, path)
