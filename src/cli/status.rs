@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::context::{Context, STALE_LIMIT};
 use super::exit::Exit;
@@ -17,7 +18,7 @@ use crate::api::cluster::{Cluster, Readiness};
 use crate::api::overview::Overview;
 use crate::client::{Client, ClientError};
 
-/// A health check must end before its supervisor loses patience.
+/// For all questions together: a health check must end before its supervisor loses patience.
 const TIME_LIMIT: Duration = Duration::from_secs(3);
 /// Longer than a server waits for a leader to appear, and short enough for the next server when one is frozen.
 const TRY_LIMIT: Duration = Duration::from_millis(1_300);
@@ -40,23 +41,20 @@ struct Shown {
 }
 
 pub(super) async fn run(status: &Status, context: &Context) -> Result<(), Failure> {
-    let limit = TIME_LIMIT.min(context.deadline);
-    let client = context.client.with_limits(limit, TRY_LIMIT);
-    let context = Context { client, ..context.clone() };
     if status.local {
-        return watch::show(&context, status.watch, local).await;
+        return watch::show(context, status.watch, local).await;
     }
-    watch::show(&context, status.watch, cluster).await
+    watch::show(context, status.watch, cluster).await
 }
 
 async fn local(context: Context) -> Result<(), Failure> {
-    let ready = context.client.readiness().await?;
+    let ready = within(&context.client, TIME_LIMIT.min(context.deadline)).readiness().await?;
     context.printer.data(&ready, |ready| readiness(ready).render());
     ready_or_failure(&ready)
 }
 
 async fn cluster(context: Context) -> Result<(), Failure> {
-    let shown = match look(&context.client).await {
+    let shown = match look(&context.client, TIME_LIMIT.min(context.deadline)).await {
         Ok(shown) => shown,
         Err(error) => return stale(&context, error).await,
     };
@@ -67,16 +65,23 @@ async fn cluster(context: Context) -> Result<(), Failure> {
     ready_or_failure(&shown.ready)
 }
 
-async fn look(client: &Client) -> Result<Shown, ClientError> {
-    let cluster = client.cluster().await?;
-    let overview = client.overview().await?;
-    let ready = client.readiness().await?;
+fn within(client: &Client, limit: Duration) -> Client {
+    client.with_limits(limit, TRY_LIMIT)
+}
+
+/// All that is shown, within `limit`; a question has what the ones before it have left.
+async fn look(client: &Client, limit: Duration) -> Result<Shown, ClientError> {
+    let until = Instant::now() + limit;
+    let rest = || within(client, until.saturating_duration_since(Instant::now()));
+    let cluster = rest().cluster().await?;
+    let overview = rest().overview().await?;
+    let ready = rest().readiness().await?;
     Ok(Shown { ready, cluster, overview })
 }
 
 /// Shows what a server has applied, because nobody could say what is, and fails with `error` all the same.
 async fn stale(context: &Context, error: ClientError) -> Result<(), Failure> {
-    if let Ok(Ok(shown)) = tokio::time::timeout(STALE_LIMIT, look(&context.stale_client())).await {
+    if let Ok(shown) = look(&context.stale_client(), STALE_LIMIT).await {
         context
             .printer
             .talk("status: there is no leader to ask; this is what one server has applied, perhaps long ago");

@@ -18,7 +18,9 @@ use super::CodecError;
 /// a state takes that is as large as its limits allow in practice.
 pub const LARGEST_DECODABLE_BYTES: usize = 2 << 30;
 
-/// The decoder counts the width of an integer, not the bytes it takes in the input: up to so many for one.
+/// The decoder counts the width of an integer, not the bytes it takes in the input: for a `u128` sixteen, of which one byte
+/// may be there. With less, a value of such integers would not be readable; with this, a text or a byte string may be
+/// allocated at sixteen times the length of the input before it is found to be cut.
 const CLAIMED_PER_BYTE: usize = 16;
 const DECODER_CLAIM_LIMIT_BYTES: usize = LARGEST_DECODABLE_BYTES * CLAIMED_PER_BYTE;
 
@@ -67,7 +69,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8], limit_bytes: usize) -> Result<T
 fn read_value<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), DecodeError> {
     let mut decoder = DecoderImpl::new(Rest(bytes), options(), ());
     // The decoder's own limit is fixed when it is compiled. A text or a byte string is allocated at the length that it
-    // announces, so this input may announce no more than what it can hold: the rest of the limit counts as used.
+    // announces, so this input may announce no more than it could hold of the densest integers: the rest of the limit
+    // counts as used.
     decoder.claim_bytes_read(DECODER_CLAIM_LIMIT_BYTES - bytes.len() * CLAIMED_PER_BYTE)?;
     let BorrowCompat(value) = BorrowCompat::borrow_decode(&mut decoder)?;
     Ok((value, decoder.reader().0.len()))

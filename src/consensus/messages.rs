@@ -258,6 +258,9 @@ pub enum Refusal {
     /// Too many connections are open.
     #[error("the node has too many connections")]
     Busy,
+    /// The snapshot arrived whole and holds no state, or another one than it says.
+    #[error("the snapshot holds no state that the node can take")]
+    UnsoundSnapshot,
 }
 
 #[cfg(test)]
@@ -298,6 +301,7 @@ mod tests {
         assert_eq!(golden(Reply::Snapshot(Vote::new(5, 1))), [3, 5, 1, 1, 0]);
         assert_eq!(golden(Reply::Done), [5]);
         assert_eq!(golden(Reply::Refused(Refusal::Busy)), [7, 7]);
+        assert_eq!(golden(Reply::Refused(Refusal::UnsoundSnapshot)), [7, 8]);
     }
 
     #[test]

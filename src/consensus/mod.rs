@@ -4,7 +4,7 @@
 //! membership and status are its parts. Below it the engine sees our log (`log_store.rs`), our replica
 //! (`state_machine.rs`) and our network: `network.rs` and `append_stream.rs` send over the connections of `peers.rs`,
 //! `server.rs` and its receivers answer, `messages.rs` says what goes over the wire. `bootstrap.rs` founds a cluster
-//! or joins one; `fast_path.rs` makes fail-over fast; `recovery.rs` begins anew when a
+//! or joins one, `founder.rs` asks on for who was left out; `fast_path.rs` makes fail-over fast; `recovery.rs` begins anew when a
 //! majority of the disks is lost.
 //!
 //! What it promises: what is acknowledged is on the disks of a majority and applied; order is kept; leadership is
@@ -21,6 +21,7 @@ mod contacts;
 mod entry_bytes;
 mod errors;
 mod fast_path;
+mod founder;
 mod handle;
 mod local_node;
 mod log_store;

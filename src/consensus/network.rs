@@ -21,11 +21,14 @@ use openraft::raft::{
 use openraft::{OptionalSend, RPCTypes};
 
 use super::append_stream::AppendStream;
-use super::messages::{Reply, Request, TransferReply};
+use super::messages::{Refusal, Reply, Request, TransferReply};
 use super::peers::{CallError, Peers, Purpose, Target};
 use super::snapshot_sender;
 use super::state_machine::SnapshotBody;
 use super::types::{NodeAddress, Snapshot, TypeConfig, Vote};
+
+/// A peer that has refused a snapshot would refuse it again; the next try finds the newest one, which may be another.
+const REFUSED_SNAPSHOT_AGAIN: Duration = Duration::from_secs(5);
 
 type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
 
@@ -178,8 +181,15 @@ impl NetSnapshot<TypeConfig> for Network {
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let within = option.soft_ttl().max(self.peers.timing().answer_timeout());
+        let sending = async {
+            let sent = snapshot_sender::send(&self.peers, &self.target, (vote, snapshot), within).await;
+            if matches!(sent, Err(CallError::Refused(Refusal::UnsoundSnapshot))) {
+                tokio::time::sleep(REFUSED_SNAPSHOT_AGAIN).await;
+            }
+            sent
+        };
         tokio::select! {
-            sent = snapshot_sender::send(&self.peers, &self.target, (vote, snapshot), within) => match sent {
+            sent = sending => match sent {
                 Ok(vote) => Ok(SnapshotResponse::new(vote)),
                 Err(error) => Err(self.rpc_error(&error, RPCTypes::InstallSnapshot).into()),
             },

@@ -71,6 +71,10 @@ impl Server {
         &self.received
     }
 
+    pub(super) fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
     /// The refusals that were given, one per sender and kind.
     pub(super) fn refusals(&self) -> Vec<(u64, Refusal)> {
         self.logged_refusals.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
@@ -211,11 +215,15 @@ impl Server {
     }
 
     fn note_refusal(&self, addresses: &Addresses, refusal: Refusal) {
-        let mut logged = self.logged_refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let is_worth_it = !matches!(refusal, Refusal::NotReady | Refusal::Busy);
-        if is_worth_it && logged.insert((addresses.from.node_id, refusal)) {
+        if is_worth_it && self.is_first(addresses.from.node_id, refusal) {
             tracing::warn!(from = %addresses.from, to = %addresses.to, %refusal, "a peer's request was refused");
         }
+    }
+
+    /// Takes notice of a refusal and says whether it is the first of its kind to this sender, and worth a word in the log.
+    pub(super) fn is_first(&self, sender: u64, refusal: Refusal) -> bool {
+        self.logged_refusals.lock().unwrap_or_else(PoisonError::into_inner).insert((sender, refusal))
     }
 }
 

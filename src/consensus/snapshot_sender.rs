@@ -25,7 +25,7 @@ pub(super) async fn send(
 ) -> Result<Vote, CallError> {
     let (mut connection, _) = peers.connection(target, Purpose::Snapshot).await?;
     let addresses = peers.addresses_to(target);
-    let body = snapshot.snapshot.0;
+    let body = snapshot.snapshot.sealed;
     let begin = SnapshotBegin { vote, meta: snapshot.meta, body_bytes: body.len() as u64 };
     let mut sent =
         send_step(&mut connection, seal_request(addresses, &Request::SnapshotBegin(begin)), within).await;

@@ -19,6 +19,7 @@ use super::barrier::Barriers;
 use super::bootstrap::{Bootstrap, RequestMembership, Settling};
 use super::errors::{StartError, StopReason};
 use super::fast_path;
+use super::founder;
 use super::handle::{Consensus, Engine, Shared};
 use super::local_node::{JoinPhase, LocalNode, Standing};
 use super::log_store::LogAdapter;
@@ -171,6 +172,7 @@ impl Running {
         tasks.spawn(watch_membership(raft.clone(), local, stop.clone()));
         tasks.spawn(watch_for_removal(server.removed(), stop.clone()));
         tasks.spawn(watch_for_removal(peers.removed(), stop.clone()));
+        tasks.spawn(founder::ask_whether_it_was_removed(raft.clone(), peers.clone(), standing.clone()));
         tasks.spawn(watch_health(raft.clone(), Arc::clone(&store), stop.clone()));
         let tasks = Mutex::new(tasks);
         let shared = Shared {

@@ -16,7 +16,7 @@ use openraft::{OptionalSend, RaftSnapshotBuilder};
 use super::types::{
     Answer, EntryPayload, LogId, Payload, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, log_id,
 };
-use crate::replica::{Replica, SnapshotView};
+use crate::replica::{PreparedState, Replica, SnapshotView};
 use crate::storage::{SnapshotId, SnapshotStorage};
 use crate::{background, codec};
 
@@ -29,8 +29,25 @@ pub struct StateMachine {
 }
 
 /// The body of a snapshot: a sealed state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotBody(pub Bytes);
+pub struct SnapshotBody {
+    /// Its bytes.
+    pub sealed: Bytes,
+    /// The state that they hold, if they were opened before the engine got them. It moves on when the snapshot is installed,
+    /// so that there is one of it.
+    prepared: Option<PreparedState>,
+}
+
+impl SnapshotBody {
+    /// Bytes that this node has written itself.
+    pub(super) fn own(sealed: Bytes) -> Self {
+        Self { sealed, prepared: None }
+    }
+
+    /// Bytes that somebody has sent, and the state that they were found to hold.
+    pub(super) fn received(sealed: Bytes, prepared: PreparedState) -> Self {
+        Self { sealed, prepared: Some(prepared) }
+    }
+}
 
 impl StateMachine {
     /// A state machine that nothing has been applied to; the engine restores it from the newest snapshot and the log.
@@ -90,10 +107,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             (self.replica.clone(), self.snapshots.clone(), meta_bytes(meta));
         let id = snapshot_id(meta.last_log_id);
         in_background(move || {
-            let prepared = replica.prepare(&snapshot.0).map_err(unreadable)?;
+            let SnapshotBody { sealed, prepared } = snapshot;
+            let prepared = match prepared {
+                Some(prepared) => prepared,
+                None => replica.prepare(&sealed).map_err(unreadable)?,
+            };
             let is_stored = snapshots.newest_id()? == Some(id);
             if !is_stored {
-                snapshots.save(id, &meta_bytes, snapshot.0.as_ref())?;
+                snapshots.save(id, &meta_bytes, sealed.as_ref())?;
             }
             replica.replace(prepared).map(drop).map_err(unreadable)
         })
@@ -109,7 +130,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let newest = in_background(move || Ok(snapshots.newest(None)?)).await?;
         let Some(stored) = newest else { return Ok(None) };
         let meta = codec::decode(&stored.meta, stored.meta.len()).map_err(unreadable)?;
-        Ok(Some(Snapshot { meta, snapshot: SnapshotBody(stored.body) }))
+        Ok(Some(Snapshot { meta, snapshot: SnapshotBody::own(stored.body) }))
     }
 }
 
@@ -131,7 +152,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             let body = view.encode().map_err(unreadable)?;
             snapshots.save(id, &meta_bytes(&meta), body.as_ref())?;
             tracing::info!(revision = %view.revision(), index = id.index, bytes = body.len(), "snapshot saved");
-            Ok(Snapshot { meta, snapshot: SnapshotBody(body) })
+            Ok(Snapshot { meta, snapshot: SnapshotBody::own(body) })
         })
         .await
     }

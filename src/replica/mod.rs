@@ -177,6 +177,13 @@ impl Replica {
 #[derive(Debug)]
 pub struct PreparedState(State);
 
+impl PreparedState {
+    /// Which revision this is.
+    pub fn revision(&self) -> Revision {
+        self.0.revision()
+    }
+}
+
 #[cfg(test)]
 impl PreparedState {
     /// A state as it is, sound or not.

@@ -2,8 +2,9 @@
 //!
 //! A request changes the mirror and enters the queue under one lock, so the order of the queue is the order in which
 //! the mirror changed. Once a fatal error is latched, nothing is acknowledged any more: requests in the queue and
-//! under way are answered with the error, and so is everything that comes later. Callbacks run outside the lock.
-//! Tested in `tests/storage/durability.rs`, and with thousands of interleavings in `tests/concurrency`.
+//! under way are answered with the error, and so is everything that comes later; whoever is answered so can look the
+//! error up. Callbacks run outside the lock. Tested in `tests/storage/durability.rs`, and with thousands of interleavings in
+//! `tests/concurrency`.
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;
@@ -214,14 +215,15 @@ impl Queue {
         let mut waiting = std::mem::take(&mut state.under_way);
         waiting.extend(rest);
         waiting.extend(std::mem::take(&mut state.queued).into_iter().map(|queued| queued.done));
-        drop(state);
-        self.work.notify_all();
-        self.closed.notify_all();
+        // Before anybody can be refused for it: who stops over a refusal must find its reason.
         self.fatal.send_if_modified(|known| {
             let is_first = known.is_none();
             known.get_or_insert(error.clone());
             is_first
         });
+        drop(state);
+        self.work.notify_all();
+        self.closed.notify_all();
         for done in waiting {
             done(Err(error.clone()));
         }

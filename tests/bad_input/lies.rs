@@ -18,13 +18,13 @@ const APPEND: u8 = 0;
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the leader could truly say to one follower.
-struct Truth {
+pub struct Truth {
     address: String,
     /// Cluster, sender and receiver.
     head: Vec<u8>,
-    leader: u64,
-    term: u64,
-    last: u64,
+    pub leader: u64,
+    pub term: u64,
+    pub last: u64,
 }
 
 type LogId = (u64, u64);
@@ -37,7 +37,7 @@ fn log_id((term, index): LogId) -> Vec<u8> {
     [number(term), number(index)].concat()
 }
 
-fn vote(term: u64, node: u64, is_committed: bool) -> Vec<u8> {
+pub fn vote(term: u64, node: u64, is_committed: bool) -> Vec<u8> {
     [number(term), vec![1], number(node), vec![u8::from(is_committed)]].concat()
 }
 
@@ -51,7 +51,7 @@ fn append(vote: &[u8], before: LogId, entries: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// A snapshot: what it claims to hold up to, the length that is announced, its only piece, and the checksum.
-fn snapshot(vote: &[u8], last: LogId, announced: u64, (piece, checksum): (&[u8], u32)) -> Vec<Vec<u8>> {
+pub fn snapshot(vote: &[u8], last: LogId, announced: u64, (piece, checksum): (&[u8], u32)) -> Vec<Vec<u8>> {
     let no_members = [0, 0, 0, 0];
     let begin = [&[4][..], vote, &[1], &log_id(last), &no_members, &number(announced)].concat();
     let piece = [&[5][..], &number(piece.len() as u64), piece].concat();
@@ -59,7 +59,7 @@ fn snapshot(vote: &[u8], last: LogId, announced: u64, (piece, checksum): (&[u8],
 }
 
 impl Truth {
-    async fn told(cluster: &Cluster, transport: &ListeningTransport, follower: usize) -> Self {
+    pub async fn told(cluster: &Cluster, transport: &ListeningTransport, follower: usize) -> Self {
         let leader = cluster.node(cluster.leader().await).id();
         let status = cluster.node(follower).consensus.status();
         let address = cluster.places[follower].peer_addr.clone();
@@ -135,7 +135,7 @@ impl Truth {
     }
 
     /// Says these messages on one connection; gives the contents of the answers.
-    async fn say(&self, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    pub async fn say(&self, messages: &[Vec<u8>]) -> Vec<Vec<u8>> {
         let mut stream = TcpStream::connect(&self.address).await.expect("the node listens");
         for message in messages {
             let sealed = codec::seal_bytes(REQUEST_FORMAT, &[&self.head[..], message].concat());

@@ -24,4 +24,5 @@ mod mutation;
 mod peers;
 mod requests;
 mod seeds;
+mod snapshots;
 mod stored;

@@ -1,5 +1,7 @@
 //! `status`, `members`, `transfer-leadership`.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::answers::{cluster, member_changed, overview, readiness};
@@ -132,6 +134,37 @@ async fn members_are_added_promoted_and_removed() {
         run(&server, &args).await.assert_status(0).assert_out(&[]).assert_err(&[sentence]);
         assert_eq!(server.asked()[0].body, body);
     }
+}
+
+#[tokio::test]
+async fn removing_a_node_that_is_no_member_any_more_has_nothing_to_do() {
+    let server = one("DELETE /v1/cluster/members/4", Reply::problem(404, "unknown_member", false)).await;
+    let args = ["members", "remove", "4", "--yes"];
+    let sentence = "node 4 is no member; there is nothing to do";
+    run(&server, &args).await.assert_status(0).assert_out(&[]).assert_err(&[sentence]);
+    let as_json = run(&server, &[&args[..], &["--output", "json"]].concat()).await;
+    as_json.assert_status(0).assert_err(&[]);
+    assert_eq!(as_json.json(), json!({"node_id": 4, "role": null}));
+    let server = one("DELETE /v1/cluster/members/4", Reply::problem(409, "membership_conflict", false)).await;
+    run(&server, &args).await.assert_status(1);
+}
+
+#[tokio::test]
+async fn all_questions_of_status_together_have_four_seconds() {
+    // Each question alone would be answered within the time of all.
+    let slowly = |reply| Reply::After(Duration::from_millis(1_100), Box::new(reply));
+    let server = ScriptedServer::start(move |asked| {
+        slowly(match asked.line().as_str() {
+            "GET /v1/cluster" => Reply::ok(cluster(Some(1))),
+            "GET /v1/overview" => Reply::ok(overview()),
+            _ => Reply::Json(200, readiness(true)),
+        })
+    })
+    .await;
+    let began = Instant::now();
+    run(&server, &["status"]).await.assert_status(3);
+    // The rest is for the start of the program on a busy machine.
+    assert!(began.elapsed() < Duration::from_millis(5_500), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -1,10 +1,14 @@
 //! How a cluster begins, and what can not begin: every step can be repeated, and an emptied directory never comes back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use slotkeeper::consensus::{Bootstrap, StartError, TcpTransport, Transport};
+use slotkeeper::consensus::{Bootstrap, StartError, StopReason, TcpTransport, Transport};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 
-use super::cluster::{Cluster, Place, Settings, record, session};
+use super::cluster::{Cluster, Place, Settings, record, session, until};
+use super::disks::FailingDisk;
 
 async fn places(count: usize) -> (Vec<Place>, Vec<Box<dyn slotkeeper::consensus::PeerListener>>) {
     let (mut places, mut listeners) = (Vec::new(), Vec::new());
@@ -123,4 +127,55 @@ async fn nodes_with_different_lists_found_nothing() {
         refused = first => assert!(matches!(refused, Err(StartError::PeerRefuses { .. })), "{:?}", refused.err()),
         _ = second => panic!("the second node has no cluster to start in"),
     }
+}
+
+/// A cluster of three whose last member was told its place and then could not open its log: it never gets an entry.
+async fn with_a_member_that_never_began() -> Cluster {
+    let (places, mut listeners) = places(3).await;
+    let list = list_of(&places);
+    let settings = Settings::default();
+    let start = |place: usize, listener, settings| {
+        places[place].start(listener, Bootstrap::InitialCluster(list.clone()), settings)
+    };
+    let broken = Settings { disk: Arc::new(FailingDisk::that_takes_no_log()), ..Settings::default() };
+    let last = start(2, listeners.remove(2), &broken);
+    let second = start(1, listeners.remove(1), &settings);
+    let first = start(0, listeners.remove(0), &settings);
+    let (first, second, last) = tokio::join!(first, second, last);
+    assert!(matches!(last, Err(StartError::Storage(_))), "{:?}", last.err());
+    let nodes = vec![Some(first.unwrap()), Some(second.unwrap()), None];
+    Cluster { settings, places, nodes }
+}
+
+/// Takes the word that a removed member is given for a while, and says nothing to it until its sender has given up.
+async fn swallow_the_notice(place: &Place) {
+    let listener =
+        until("the address is free", async || TcpListener::bind(&place.peer_addr).await.ok()).await;
+    let (mut stream, _) = listener.accept().await.unwrap();
+    // However the connection ends, nobody gives notice any more.
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_member_that_never_got_an_entry_learns_that_it_was_removed_while_it_was_away() {
+    let cluster = with_a_member_that_never_began().await;
+    cluster.apply(session(1)).await;
+    let leader = cluster.leader().await;
+    until("the member is removed", async || cluster.node(leader).consensus.remove(3).await.ok()).await;
+    swallow_the_notice(&cluster.places[2]).await;
+    let term = cluster.node(leader).consensus.status().term;
+    let node = cluster.places[2].restart(&cluster.settings).await;
+    assert_eq!(node.consensus.status().last_log_index, 0);
+    let reason = tokio::time::timeout(Duration::from_secs(30), node.consensus.stopped()).await;
+    assert_eq!(reason.expect("it is told"), StopReason::Removed);
+    assert_eq!(cluster.node(leader).consensus.status().term, term, "nobody was disturbed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_member_that_never_got_an_entry_gets_them_when_it_comes_back() {
+    let mut cluster = with_a_member_that_never_began().await;
+    cluster.apply(session(1)).await;
+    cluster.restart(2).await;
+    cluster.apply(record(2_000)).await;
+    cluster.agree().await;
 }

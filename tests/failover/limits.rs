@@ -1,7 +1,7 @@
 //! Servers that get too little of the machine: a tenth of a processor, or less memory than they ask for.
 //!
-//! Control groups of the kernel (version 1) set the limits. Where none can be made, the server is stopped nine tenths of
-//! the time, or killed as the kernel would do it; what was done is printed.
+//! Control groups of the kernel set the limits, of version 1 or 2, whichever has the controller on this machine. Where none
+//! can be made, the server is stopped nine tenths of the time, or killed as the kernel would do it; what was done is printed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,26 +18,102 @@ const SLOW: Duration = Duration::from_secs(10);
 /// What a server may still take once the limit is set; twice as much is asked for beside it.
 const HEADROOM_BYTES: u64 = 24 << 20;
 
+/// Where both versions are mounted.
+const ROOT: &str = "/sys/fs/cgroup";
+
+/// In whose words a group is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
 /// A control group with one limit; dropped, its processes go back and it is gone.
 struct Group {
+    version: Version,
     folder: PathBuf,
     home: PathBuf,
 }
 
 impl Group {
-    /// A group below `controller`, if this machine lets us make one.
+    /// A group with this controller, if the machine lets us make one.
     fn new(controller: &str) -> Option<Self> {
-        let root = Path::new("/sys/fs/cgroup").join(controller);
-        let folder = root.join(format!("slotkeeper-{}", std::process::id()));
-        if !root.join("cgroup.procs").exists() || std::fs::create_dir(&folder).is_err() {
-            println!("no control group for {controller} can be made here");
-            return None;
+        let made = Self::of_version_one(controller).or_else(|| Self::of_version_two(controller));
+        match &made {
+            Some(group) => {
+                println!("{controller} is limited by a control group of version {:?}", group.version)
+            }
+            None => println!("no control group for {controller} can be made here"),
         }
-        Some(Self { folder, home: root })
+        made
+    }
+
+    /// Each controller has a tree of its own.
+    fn of_version_one(controller: &str) -> Option<Self> {
+        let root = Path::new(ROOT).join(controller);
+        Self::below(&root, controller, (root.clone(), Version::One))
+    }
+
+    /// One tree has all controllers that the groups below its root were given. The root may have processes only if it is
+    /// the real one; in a container the kernel refuses to give anything to its groups, and that is an answer too.
+    fn of_version_two(controller: &str) -> Option<Self> {
+        let root = Path::new(ROOT);
+        std::fs::write(root.join("cgroup.subtree_control"), format!("+{controller}")).ok()?;
+        let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+        let home = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        Self::below(root, controller, (root.join(home), Version::Two))
+    }
+
+    fn below(root: &Path, controller: &str, (home, version): (PathBuf, Version)) -> Option<Self> {
+        let folder = root.join(format!("slotkeeper-{controller}-{}", std::process::id()));
+        let is_made = root.join("cgroup.procs").exists() && std::fs::create_dir(&folder).is_ok();
+        is_made.then_some(Self { version, folder, home })
     }
 
     fn set(&self, file: &str, value: impl ToString) {
         std::fs::write(self.folder.join(file), value.to_string()).unwrap();
+    }
+
+    fn limit_to_a_tenth_of_a_processor(&self) {
+        match self.version {
+            Version::One => {
+                self.set("cpu.cfs_period_us", 100_000);
+                self.set("cpu.cfs_quota_us", 10_000);
+            }
+            Version::Two => self.set("cpu.max", "10000 100000"),
+        }
+    }
+
+    /// What its processes hold that can not be taken from them.
+    fn held_bytes(&self) -> u64 {
+        match self.version {
+            Version::One => self.number("memory.stat", "rss"),
+            Version::Two => self.number("memory.stat", "anon"),
+        }
+    }
+
+    fn limit_memory(&self, bytes: u64) {
+        match self.version {
+            Version::One => {
+                self.set("memory.swappiness", 0);
+                self.set("memory.limit_in_bytes", bytes);
+            }
+            Version::Two => {
+                // A kernel without swap has no such file.
+                if self.folder.join("memory.swap.max").exists() {
+                    self.set("memory.swap.max", 0);
+                }
+                self.set("memory.max", bytes);
+            }
+        }
+    }
+
+    /// How many processes the kernel has ended for the limit of memory.
+    fn kills(&self) -> u64 {
+        match self.version {
+            Version::One => self.number("memory.oom_control", "oom_kill"),
+            Version::Two => self.number("memory.events", "oom_kill"),
+        }
     }
 
     /// The number behind `name` in a file of the group.
@@ -71,8 +147,7 @@ async fn a_leader_with_a_tenth_of_a_processor_loses_nothing() {
     let until = Instant::now() + SLOW;
     match &group {
         Some(group) => {
-            group.set("cpu.cfs_period_us", 100_000);
-            group.set("cpu.cfs_quota_us", 10_000);
+            group.limit_to_a_tenth_of_a_processor();
             group.set("cgroup.procs", drill.cluster.pid(leader));
             tokio::time::sleep(SLOW).await;
             assert!(group.number("cpu.stat", "nr_throttled") > 0, "it was never slow");
@@ -130,15 +205,10 @@ async fn a_server_that_is_killed_for_its_memory_comes_back() {
             drill.cluster.start_server(victim);
             drill.cluster.wait_until_ready(SETTLE).await;
             drill.wait_for_acknowledgements(60).await;
-            group.set("memory.swappiness", 0);
-            let limit = group.number("memory.stat", "rss") + HEADROOM_BYTES;
-            group.set("memory.limit_in_bytes", limit);
+            group.limit_memory(group.held_bytes() + HEADROOM_BYTES);
             let ballast = Ballast::take_in(&group, 2 * HEADROOM_BYTES);
             assert_eq!(drill.cluster.wait_exit(victim), None, "{}", drill.cluster.log_tail(victim));
-            assert!(
-                group.number("memory.oom_control", "oom_kill") > 0,
-                "it was not the kernel that ended it"
-            );
+            assert!(group.kills() > 0, "it was not the kernel that ended it");
             drop(ballast);
             drill.cluster.run_under(victim, &[]);
         }

@@ -178,9 +178,6 @@ impl Cluster {
             return;
         }
         let status = running.consensus.status();
-        if ending.is_none() && self.operator.has_removed(place) && status.last_log_index == 0 {
-            return self.switch_off(world, place, "never got an entry and nobody tells it");
-        }
         self.witness.look(place, &status, &seat.place.disk.promises());
         let revision = world.servers[place].as_ref().map(|server| server.replica.revision());
         if revision != seat.revision {

@@ -66,11 +66,6 @@ impl Operator {
         self.leaving.contains(&place)
     }
 
-    /// Whether the cluster has said that the node at this place is none of it any more.
-    pub fn has_removed(&self, place: usize) -> bool {
-        self.removes(place) && !self.ids.contains_key(&place)
-    }
-
     /// Who should have a vote, if nothing is under way.
     pub fn voters(&self) -> Option<Vec<u64>> {
         self.steps.is_empty().then(|| self.ids.values().copied().collect())

@@ -3,7 +3,8 @@
 //! Requests are submitted without waiting until the store is closed or a wait is drawn, so that the writer shares
 //! records and steps between them. Sizes fall on both sides of the record cap. After each opening everything the
 //! model knows must be read, and nothing else. After a crash that is the state after some number of changes, at least
-//! of those that had been acknowledged. `SLOTKEEPER_MODEL_CASES` sets how many runs there are (3,000 if not set).
+//! of those that had been acknowledged. `SLOTKEEPER_MODEL_CASES` sets how many runs there are (5,000 if not set, about 15 ms of
+//! processor time each).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -328,7 +329,7 @@ fn open_on(home: &Path, disk: &WatchedDisk) -> LogStore {
 #[test]
 fn a_store_behaves_like_its_model_over_any_steps_and_reopenings() {
     let cases =
-        std::env::var("SLOTKEEPER_MODEL_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(3000);
+        std::env::var("SLOTKEEPER_MODEL_CASES").ok().and_then(|count| count.parse().ok()).unwrap_or(5000);
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
     let runs = (0..2_u64, prop::collection::vec(steps(), 1..14));
     let crashes = AtomicUsize::new(0);

@@ -4,7 +4,7 @@
 //! What it promises: it looks at every process that the cluster started, also at those that have ended. What it must not
 //! do: wait, or change anything. Shared by the test programs that use `drill.rs`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cluster::Cluster;
 
@@ -37,12 +37,25 @@ pub fn violations(cluster: &mut Cluster) -> Vec<String> {
     }
     for number in 0..cluster.servers.len() {
         found.extend(panic_in(&cluster.log(number)).map(|line| format!("server {number}: {line}")));
-        let bytes = bytes_below(&cluster.future_data_dir(number));
+    }
+    for directory in data_directories(cluster.folder()) {
+        let bytes = bytes_below(&directory);
         if bytes > DATA_MAX_BYTES {
-            found.push(format!("server {number}: {bytes} bytes of data, at most {DATA_MAX_BYTES}"));
+            found.push(format!("{}: {bytes} bytes of data, at most {DATA_MAX_BYTES}", directory.display()));
         }
     }
     found
+}
+
+/// The data directories below the folder of a cluster: those of its servers, and those of servers that took the place of one.
+fn data_directories(folder: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_one = |file: &std::fs::DirEntry| {
+        let name = file.file_name();
+        let name = name.to_string_lossy();
+        file.path().is_dir() && (name.starts_with("data-") || name.starts_with("new-data-"))
+    };
+    files.filter(is_one).map(|file| file.path()).collect()
 }
 
 /// The statuses of the table of `docs/operations.md` with which a sound program ends.
@@ -92,4 +105,16 @@ fn a_panic_counts_unless_the_process_was_ending() {
     assert!(panic_in(&format!("{ending}\nthread 'c' panicked at d")).is_some());
     assert!(panic_in("ERROR a panic in the handling of a request; please report it").is_some());
     assert_eq!(documented_statuses(), [0, 2, 3, 74, 75, 76, 77]);
+}
+
+#[test]
+fn the_data_of_every_server_is_measured_also_of_one_that_took_the_place_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["data-0", "new-data-3", "hooks"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    std::fs::write(folder.path().join("data-of-a-run.json"), "{}").unwrap();
+    let mut measured = data_directories(folder.path());
+    measured.sort();
+    assert_eq!(measured, [folder.path().join("data-0"), folder.path().join("new-data-3")]);
 }

@@ -74,6 +74,12 @@ impl Scene {
                 "{index} was acknowledged before it was durable"
             );
         }
+        if let Err(error) = result
+            && *error != StorageError::Closed
+        {
+            let known = self.queue.fatal().borrow().clone();
+            assert_eq!(known.as_ref(), Some(error), "who was refused finds no reason for it");
+        }
         if index == 0 {
             self.refused.fetch_add(1, Ordering::SeqCst);
         } else {
