@@ -58,6 +58,14 @@ pub enum FaultKind {
     ClientsCut,
     /// What leaves the leader is slowed down to 256 kbit/s.
     SlowLeader,
+    /// What the leader sends and receives is 10 to 500 ms late, with jitter.
+    LateLeader,
+    /// The same at a follower.
+    LateFollower,
+    /// Packets from and to the leader overtake each other.
+    Reorder,
+    /// 1 to 50 % of the packets from and to the leader come twice.
+    Duplicate,
     /// A server joins, becomes a voter, and another one is removed and ended.
     Replace,
     /// Leadership is handed over.
@@ -70,7 +78,8 @@ impl FaultKind {
         !matches!(self, Self::Ring | Self::CutMinority) || servers >= 5
     }
 
-    /// Whether more than half of the servers run and all hear each other while it lasts.
+    /// Whether more than half of the servers run and all hear each other in time while it lasts. One server whose packets are
+    /// late, however late, leaves one: the others may go on without it, and have to if it leads.
     pub fn leaves_a_majority(self) -> bool {
         !matches!(self, Self::KillAll | Self::Ring | Self::Loss)
     }
@@ -130,6 +139,10 @@ impl Scene {
             FaultKind::Loss => self.lose().await,
             FaultKind::ClientsCut => self.cut_clients(leader).await,
             FaultKind::SlowLeader => self.slow(leader).await,
+            FaultKind::LateLeader => self.delay(leader).await,
+            FaultKind::LateFollower => self.delay(follower).await,
+            FaultKind::Reorder => self.reorder(leader).await,
+            FaultKind::Duplicate => self.duplicate(leader).await,
             FaultKind::Replace => self.replace(leader, follower).await,
             FaultKind::HandOver => self.hand_over(leader).await,
         }

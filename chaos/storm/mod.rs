@@ -6,10 +6,13 @@
 
 mod changes;
 mod clients;
+mod detour;
 mod faults;
+mod late;
 mod leaders;
 mod network;
 mod parts;
+mod relay;
 mod run;
 mod service;
 

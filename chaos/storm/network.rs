@@ -131,23 +131,29 @@ impl Network {
     }
 
     /// Runs a command in the network of server `number`.
-    async fn run(&self, number: usize, command: &[&str], input: &str) -> Result<String, String> {
-        let mut child = Command::new("ip")
-            .args(["netns", "exec", &format!("{}-{}", self.namespaces, number + 1)])
-            .args(command)
+    pub(super) async fn run(&self, number: usize, command: &[&str], input: &str) -> Result<String, String> {
+        let namespace = format!("{}-{}", self.namespaces, number + 1);
+        let within = [&["ip", "netns", "exec", &namespace][..], command].concat();
+        self.run_here(&within, input).await.map_err(|why| format!("at server {}: {why}", number + 1))
+    }
+
+    /// Runs a command where the clients are, as this process is.
+    pub(super) async fn run_here(&self, command: &[&str], input: &str) -> Result<String, String> {
+        let mut child = Command::new(command[0])
+            .args(&command[1..])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| format!("ip does not start: {error}"))?;
+            .map_err(|error| format!("`{}` does not start: {error}", command[0]))?;
         let mut stdin = child.stdin.take().expect("the input is a pipe");
         stdin.write_all(input.as_bytes()).await.map_err(|error| error.to_string())?;
         drop(stdin);
         let output = child.wait_with_output().await.map_err(|error| error.to_string())?;
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("`{}` at server {}: {why}", command.join(" "), number + 1));
+            return Err(format!("`{}`: {why}", command.join(" ")));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

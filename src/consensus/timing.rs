@@ -185,6 +185,9 @@ pub(super) fn engine_config(
         election_timeout_min: timing.election_min_ms,
         election_timeout_max: timing.election_max_ms,
         enable_pre_vote: Some(true),
+        // A leader that no quorum answers in time falls silent for as long as the others need to elect another one. It takes
+        // nothing then; were it heard all the same, nobody would stand for election while its link is slow.
+        quorum_loss_probe_interval: Some(timing.election_max_ms.saturating_mul(2)),
         // A restarted leader has to win an election: its state machine may be behind, and if its disk lost the tail
         // it would hand out the same log ids again.
         enable_leader_restore: Some(false),
@@ -216,6 +219,7 @@ mod tests {
             assert_eq!(config.enable_leader_restore, Some(false), "{name}");
             assert_eq!(config.enable_pre_vote, Some(true), "{name}");
             assert_eq!(config.allow_log_reversion, None, "{name}");
+            assert!(config.quorum_loss_probe_interval.is_some(), "{name}");
         }
         assert!(matches!("lab".parse::<Timing>(), Err(TimingError::UnknownProfile(_))));
     }

@@ -1,10 +1,13 @@
 //! Cut links: the majority goes on, the minority decides nothing and serves nothing, and healing disturbs nobody.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use slotkeeper::consensus::{BarrierError, Bootstrap, ProposeError, RequestMembership};
 
-use super::cluster::{Cluster, CountingMinter, Node, Place, Settings, record, session, until, until_true};
+use super::cluster::{
+    Cluster, CountingMinter, Node, Place, Settings, TIMING, record, session, until, until_true,
+};
 use super::switch::Switch;
 
 /// Three nodes on one switch.
@@ -122,6 +125,27 @@ async fn a_leader_that_hears_nobody_is_replaced_although_it_is_heard() {
     another_leader(&cluster, old).await;
     switch.heal();
     cluster.apply(record(3_000)).await;
+    cluster.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_answered_too_late_to_take_anything_is_replaced_although_it_is_heard_in_time() {
+    let (cluster, switch) = of_three().await;
+    let old = cluster.leader().await;
+    // Later than the next heartbeat, when the engine waits no more, and sooner than anybody else gives up.
+    let late = Duration::from_millis(TIMING.heartbeat_ms * 3);
+    switch.delay_answers(&cluster.places[old].peer_addr, late);
+    let lonely = cluster.node(old);
+    // Nothing is proposed meanwhile: the answers to entries do count, and would keep its lease.
+    until_true("its lease has run out", || {
+        let status = lonely.consensus.status();
+        !status.is_leader() || status.quorum_contact_age.is_some_and(|age| age > TIMING.lease())
+    })
+    .await;
+    let new = another_leader(&cluster, old).await;
+    until("the next one takes it", async || cluster.node(new).consensus.propose(record(3_000)).await.ok())
+        .await;
+    switch.heal();
     cluster.agree().await;
 }
 

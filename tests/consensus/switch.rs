@@ -1,20 +1,23 @@
 //! A network whose links can be cut, each direction for itself: bytes vanish and nothing is reset, as behind a dead
-//! switch.
+//! switch. What a node is answered can be late, too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use slotkeeper::consensus::{BoxedStream, PeerListener, TcpTransport, Transport};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
 
-/// The links that are cut, from one peer address to another.
+/// The links that are cut, from one peer address to another, and the nodes whose answers are late.
 #[derive(Debug, Clone, Default)]
 pub struct Switch {
     cut: Arc<Mutex<BTreeSet<(String, String)>>>,
+    late: Arc<Mutex<BTreeMap<String, Duration>>>,
 }
 
 impl Switch {
@@ -36,8 +39,18 @@ impl Switch {
         }
     }
 
+    /// From now on, what others answer to `node` comes so much later; what it says comes in time.
+    pub fn delay_answers(&self, node: &str, late: Duration) {
+        self.late.lock().unwrap().insert(node.to_owned(), late);
+    }
+
     pub fn heal(&self) {
         self.cut.lock().unwrap().clear();
+        self.late.lock().unwrap().clear();
+    }
+
+    fn lateness(&self, node: &str) -> Duration {
+        self.late.lock().unwrap().get(node).copied().unwrap_or_default()
     }
 
     fn is_cut(&self, from: &str, to: &str) -> bool {
@@ -59,7 +72,16 @@ impl Transport for SwitchedTransport {
         }
         let stream = TcpTransport.connect(address).await?;
         let (own, peer) = (self.own.clone(), address.to_owned());
-        Ok(Box::new(Link { switch: self.switch.clone(), own, peer, stream, lost_bytes: false }))
+        Ok(Box::new(Link {
+            switch: self.switch.clone(),
+            own,
+            peer,
+            stream,
+            lost_bytes: false,
+            held: VecDeque::new(),
+            is_at_end: false,
+            waking: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        }))
     }
 
     async fn listen(&self, address: &str) -> io::Result<Box<dyn PeerListener>> {
@@ -75,9 +97,40 @@ struct Link {
     stream: BoxedStream,
     /// Bytes have vanished, so what follows would make no sense: after healing the connection is reset.
     lost_bytes: bool,
+    /// What has arrived late, and when it may be read; nothing stands for the end.
+    held: VecDeque<(Instant, Vec<u8>)>,
+    is_at_end: bool,
+    waking: Pin<Box<Sleep>>,
 }
 
 impl Link {
+    fn poll_late(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        late: Duration,
+    ) -> Poll<io::Result<()>> {
+        let mut chunk = [0; 4_096];
+        while !self.is_at_end {
+            let mut into = ReadBuf::new(&mut chunk);
+            if Pin::new(&mut self.stream).poll_read(context, &mut into)?.is_pending() {
+                break;
+            }
+            self.is_at_end = into.filled().is_empty();
+            self.held.push_back((Instant::now() + late, into.filled().to_vec()));
+        }
+        let Some((due, bytes)) = self.held.front_mut() else { return Poll::Pending };
+        self.waking.as_mut().reset(*due);
+        ready!(self.waking.as_mut().poll(context));
+        let count = bytes.len().min(buffer.remaining());
+        buffer.put_slice(&bytes[..count]);
+        bytes.drain(..count);
+        if bytes.is_empty() {
+            self.held.pop_front();
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn reset_if_lost(&self) -> io::Result<()> {
         if self.lost_bytes { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
@@ -95,7 +148,11 @@ impl AsyncRead for Link {
             return Poll::Pending;
         }
         self.reset_if_lost()?;
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let late = self.switch.lateness(&self.own);
+        if late.is_zero() && self.held.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        self.get_mut().poll_late(context, buffer, late)
     }
 }
 
