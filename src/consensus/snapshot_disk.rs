@@ -13,15 +13,29 @@ use super::start::end;
 use crate::storage::{Snapshot, SnapshotId, SnapshotStorage, StorageError};
 
 pub(super) struct SnapshotDisk {
-    pub snapshots: Arc<dyn SnapshotStorage>,
-    pub stop: watch::Sender<Option<StopReason>>,
-    /// Known here before the engine can stop over it.
-    pub failure: watch::Sender<Option<StorageError>>,
-    /// Bytes of the newest snapshot that went through here.
-    pub newest_bytes: Arc<AtomicU64>,
+    snapshots: Arc<dyn SnapshotStorage>,
+    stop: watch::Sender<Option<StopReason>>,
+    failure: watch::Sender<Option<StorageError>>,
+    newest_bytes: Arc<AtomicU64>,
 }
 
 impl SnapshotDisk {
+    /// The snapshots of a node that ends its part in the cluster by `stop`.
+    pub(super) fn new(snapshots: Arc<dyn SnapshotStorage>, stop: watch::Sender<Option<StopReason>>) -> Self {
+        let (failure, _) = watch::channel(None);
+        Self { snapshots, stop, failure, newest_bytes: Arc::default() }
+    }
+
+    /// The first failure, known here before the engine can stop over it.
+    pub(super) fn failure(&self) -> watch::Receiver<Option<StorageError>> {
+        self.failure.subscribe()
+    }
+
+    /// Bytes of the newest snapshot that was saved or read.
+    pub(super) fn newest_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.newest_bytes)
+    }
+
     fn told<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
         if let Err(error) = &result {
             self.failure.send_if_modified(|known| known.is_none() && known.replace(error.clone()).is_none());

@@ -4,7 +4,6 @@
 //! durable; what ends the node's part in the cluster is noticed and named. What it must not do: decide when the
 //! process ends; that is the caller's business. Tested in `tests/consensus`.
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -83,21 +82,15 @@ impl Consensus {
         let peers = Peers::new(Arc::clone(&options.transport), standing.cluster_id, me, options.timing);
         let network = NetworkFactory::new(peers.clone());
         let log = LogAdapter::new(Arc::clone(&store));
-        let (failure, snapshot_failure) = watch::channel(None);
-        let newest_bytes = Arc::new(AtomicU64::new(0));
-        let snapshots =
-            SnapshotDisk { snapshots, stop: stop.clone(), failure, newest_bytes: Arc::clone(&newest_bytes) };
+        let snapshots = SnapshotDisk::new(snapshots, stop.clone());
+        let (snapshot_failure, newest_bytes) = (snapshots.failure(), snapshots.newest_bytes());
         let state_machine = StateMachine::new(replica.clone(), Arc::new(snapshots));
         let raft = Raft::new(standing.node_id, Arc::new(config), network, log, state_machine).await;
         let engine = Engine(raft.map_err(|error| StartError::Engine(error.to_string()))?);
         let raft = engine.0.clone();
         server.attach(raft.clone());
-        let pace = SnapshotPace {
-            raft: raft.clone(),
-            store: Arc::clone(&store),
-            newest_bytes,
-            entries_min: options.retention.snapshot_after,
-        };
+        let entries_min = options.retention.snapshot_after;
+        let pace = SnapshotPace { raft: raft.clone(), store: Arc::clone(&store), newest_bytes, entries_min };
         tasks.spawn(pace.run());
         if founds {
             initialize(&raft, &standing).await?;
