@@ -26,7 +26,7 @@ pub enum LogFormatOption {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProfileOption {
-    /// One network: a new leader within about a quarter of a second.
+    /// One network: a new leader within about a third of a second.
     #[default]
     Lan,
     /// Networks with up to 100 ms between the servers: a new leader within about two seconds.

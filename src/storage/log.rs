@@ -62,7 +62,8 @@ pub struct LogOptions {
 impl Default for LogOptions {
     fn default() -> LogOptions {
         LogOptions {
-            cache_bytes: 64 << 20,
+            // Reads are answered from the mirror; the engine needs only the pages that it writes.
+            cache_bytes: 16 << 20,
             sync_limit: Duration::from_secs(10),
             open_limit: Duration::from_secs(120),
             removals_per_step: 64,

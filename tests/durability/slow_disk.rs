@@ -4,8 +4,8 @@ use super::drill::{Drill, cluster_document};
 use super::http::Caller;
 use super::strace::{self, Strace};
 
-/// In microseconds; elections are due after 130 to 180 ms of silence.
-const SLOW_SYNC: &str = "inject=fdatasync:delay_enter=200000";
+/// In microseconds; elections are due after 200 to 300 ms of silence.
+const SLOW_SYNC: &str = "inject=fdatasync:delay_enter=350000";
 /// Acknowledgements of one look, which take some ten syncs after one another.
 const LOOK: usize = 60;
 /// Other work on the machine may cost a leader its lease now and then; slow syncs would cost it in every look.

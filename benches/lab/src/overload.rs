@@ -30,10 +30,14 @@ const TIMEOUT: &str = "15s";
 const GOODPUT_OF_CAPACITY_MIN: f64 = 0.7;
 const ACCEPTED_P99_MS_MAX: f64 = 500.0;
 const REFUSED_P99_MS_MAX: f64 = 50.0;
-const MEMORY_MIB_MAX: u64 = 512;
-/// What a server may take whatever the speed: this much, and so much for each key that it remembers.
+const MEMORY_BYTES_MAX: u64 = 512 << 20;
+/// With more keys than servers remember by default, a server may take more by so much for each.
+const KEYS_BY_DEFAULT: u64 = 1_000_000;
+const MEMORY_OF_A_KEY_BYTES_MAX: u64 = 512;
+/// What a server may take whatever the speed: this much, and so much for each key that it remembers, with the snapshot that
+/// it writes.
 const MEMORY_BASE_BYTES_MAX: u64 = 320 << 20;
-const MEMORY_OF_A_KEY_BYTES_MAX: u64 = 1_536;
+const MEMORY_OF_A_KEY_AND_SNAPSHOT_BYTES_MAX: u64 = 768;
 const ELECTIONS_MAX: u64 = 1;
 /// What a tenant may do to the others' p99.
 const OTHERS_P99_MAX: f64 = 1.2;
@@ -233,7 +237,8 @@ impl Overload {
         let lost = cluster.metric("slotkeeper_task_managers_expired_total").await?;
         let keys = cluster.metric("slotkeeper_idempotency_keys").await? / 3;
         let memory = cluster.memory().into_iter().max().unwrap_or_default();
-        let memory_bound = MEMORY_BASE_BYTES_MAX + keys * MEMORY_OF_A_KEY_BYTES_MAX;
+        let memory_bound = MEMORY_BASE_BYTES_MAX + keys * MEMORY_OF_A_KEY_AND_SNAPSHOT_BYTES_MAX;
+        let memory_max = MEMORY_BYTES_MAX + keys.saturating_sub(KEYS_BY_DEFAULT) * MEMORY_OF_A_KEY_BYTES_MAX;
         let memory_mib = memory >> 20;
         println!(
             "elections: {elections}; TaskManagers lost: {lost}; most memory of a server: {memory_mib} MiB with {keys} remembered keys"
@@ -241,7 +246,10 @@ impl Overload {
         let bars = [
             (!self.without_speed_bars && elections > ELECTIONS_MAX, "more than one election"),
             (lost > 0, "a TaskManager was declared lost"),
-            (!self.without_speed_bars && memory_mib > MEMORY_MIB_MAX, "a server takes more than 512 MiB"),
+            (
+                !self.without_speed_bars && memory > memory_max,
+                "a server takes more than 512 MiB and 512 bytes for each key beyond a million",
+            ),
             (memory > memory_bound, "a server takes more than what it remembers explains"),
         ];
         let missed = bars.into_iter().filter(|(is_missed, _)| *is_missed).map(|(_, bar)| bar.to_owned());
