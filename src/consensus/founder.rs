@@ -5,7 +5,7 @@
 //!
 //! What it promises: it asks them until it has an entry or learns that it was removed, which `peers.rs` remembers. What it
 //! must not do: run on a node that joins; it is no member yet, and would be taken for one that was removed. Tested in
-//! `tests/consensus/membership.rs`.
+//! `tests/consensus/bootstrap.rs`.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! When this node takes a snapshot.
 //!
 //! What it promises: not before a number of entries; not before the entries behind the newest snapshot cost as much to go
-//! through again as that snapshot does, so that snapshots cost no more than what they save, however large the state is; and
-//! before the entries, all of which are in memory, take too much of it. What it must not do: build a snapshot.
+//! through again as that snapshot does, so that snapshots cost no more than what they save; and, whatever they cost, before the
+//! entries, all of which are in memory, take too much of it. What it must not do: build a snapshot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

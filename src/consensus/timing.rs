@@ -2,8 +2,7 @@
 //!
 //! What it promises: a named profile for each kind of network, checked before use; every node of a cluster should run
 //! the same one. What it must not do: be read by the domain, or decide about TaskManagers; their leases are settings
-//! of the state. The figures of `lan` were measured: smaller ones bring elections where
-//! processor time is short.
+//! of the state. The figures of `lan` were measured: smaller ones bring elections where processor time is short.
 //! Tested below.
 
 use std::str::FromStr;
@@ -49,7 +48,8 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// One machine room: fail-over in about a third of a second.
+    /// One machine room: fail-over in about a third of a second when the leader's process ends, in about six tenths when it
+    /// only falls silent.
     pub const LAN: Self = Self {
         heartbeat_ms: 75,
         election_min_ms: 200,
@@ -157,7 +157,7 @@ pub struct LogRetention {
 }
 
 impl LogRetention {
-    /// A snapshot every `entries`, and two fifths as many kept behind it: enough for a follower that was away for a
+    /// A snapshot every `entries` at the earliest, and two fifths as many kept behind it: enough for a follower that was away for a
     /// moment, too little to let the log outgrow the snapshots.
     #[must_use]
     pub fn for_interval(entries: u64) -> Self {

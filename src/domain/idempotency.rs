@@ -80,7 +80,8 @@ impl From<&IdempotencyKey> for KeyDigest {
     }
 }
 
-/// What has to be known of an answer to forget it.
+/// What has to be known of an answer to forget it. It lies beside the bytes of the answer: a round forgets a thousand answers,
+/// each of which may list ten thousand slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Forgettable {
     at: LogicalTime,
@@ -88,20 +89,19 @@ struct Forgettable {
     weight: u64,
 }
 
-impl From<Remembered> for Forgettable {
-    fn from(remembered: Remembered) -> Self {
-        let (at, weight) = (remembered.at, remembered.weight());
-        Self { at, digest: KeyDigest::from(&remembered.request.key), weight }
+impl From<&Remembered> for Forgettable {
+    fn from(remembered: &Remembered) -> Self {
+        let digest = KeyDigest::from(&remembered.request.key);
+        Self { at: remembered.at, digest, weight: remembered.weight() }
     }
 }
 
 /// All remembered answers, oldest first.
 #[derive(Debug, Clone, Default)]
 pub struct IdempotencyTable {
-    answers: PackedQueue<Remembered>,
+    answers: PackedQueue<Remembered, Forgettable>,
     /// Where the answer to a key is among `answers`.
     by_key: SharedMap<(KeyDigest, u64), ()>,
-    oldest: Option<Forgettable>,
     weight: u64,
 }
 
@@ -151,38 +151,32 @@ impl IdempotencyTable {
     /// Forgets at most `count` answers that are older than the retention, oldest first.
     pub(super) fn forget(&mut self, now: LogicalTime, settings: &Settings, keeping: Keeping, count: usize) {
         for _ in 0..count {
-            let Some(oldest) = self.oldest else { return };
+            let Some(oldest) = self.answers.front_mark() else { return };
             if keeping.end(oldest.at, settings) >= now {
                 return;
             }
             let place = self.answers.drop_front().expect("the oldest answer is there");
             self.by_key.remove(&(oldest.digest, place));
             self.weight = self.weight.saturating_sub(oldest.weight);
-            self.oldest = self.answers.front().map(Forgettable::from);
         }
     }
 
     /// Remembers an answer under a key that is new.
     pub(super) fn remember(&mut self, remembered: Remembered) {
-        let place = self.answers.push_back(&remembered);
-        let newest = Forgettable::from(remembered);
+        let newest = Forgettable::from(&remembered);
+        let place = self.answers.push_back(&remembered, newest);
         self.by_key.insert((newest.digest, place), ());
         self.weight = self.weight.saturating_add(newest.weight);
-        self.oldest = self.oldest.or(Some(newest));
     }
 }
 
 impl IdempotencyTable {
     /// Whether what is kept beside the answers agrees with them; names the first thing that does not.
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.oldest != self.answers.front().map(Forgettable::from) {
-            return Err("what is known of the oldest remembered answer is of another one".to_owned());
-        }
         let mut weight: u64 = 0;
         for (place, remembered) in self.answers.iter() {
-            let answer = Forgettable::from(remembered);
-            weight = weight.saturating_add(answer.weight);
-            if !self.by_key.contains_key(&(answer.digest, place)) {
+            weight = weight.saturating_add(remembered.weight());
+            if self.find(&remembered.request.key).is_none_or(|(found, _)| found != place) {
                 return Err("a remembered answer is not found under its key".to_owned());
             }
         }
@@ -221,5 +215,26 @@ impl<'de> Deserialize<'de> for IdempotencyTable {
             table.remember(remembered);
         }
         Ok(table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_remembered_twice_is_noticed() {
+        let key = IdempotencyKey::new("key").unwrap();
+        let remembered = |number| Remembered {
+            request: RequestKey { key: key.clone(), fingerprint: [number; 16] },
+            at: LogicalTime(1),
+            revision: Revision(1),
+            result: Arc::new(Ok(Reply::Done)),
+        };
+        let mut table = IdempotencyTable::default();
+        table.remember(remembered(1));
+        assert_eq!(table.check(), Ok(()));
+        table.remember(remembered(2));
+        assert!(table.check().is_err());
     }
 }

@@ -1,10 +1,11 @@
-//! A queue of values that are many and seldom looked at: they are kept as bytes, in pages that clones share.
+//! A queue of values that are many and seldom looked at: they are kept as bytes, in pages that clones share. Beside each lies
+//! a mark, which can be looked at for nothing.
 //!
 //! What it promises: values go in at the back and out at the front, and keep their number; a clone costs one reference count
 //! per page; a write copies at most the last page; two queues with equal values are equal wherever their pages
 //! begin. What it must not do: know what the values are. Tested below against `VecDeque`.
 //!
-//! A value takes the bytes of its encoding and four more. As a value of its own it takes several times as much: most of an
+//! A value takes the bytes of its encoding, four more, and its mark. As a value of its own it takes several times as much: most of an
 //! answer in memory is pointers, and what the allocator rounds up.
 
 use std::collections::VecDeque;
@@ -20,17 +21,23 @@ use crate::codec;
 const PAGE_VALUES: usize = 64;
 
 /// Values one after the other.
-#[derive(Debug, Clone, Default)]
-struct Page {
+#[derive(Debug, Clone)]
+struct Page<M> {
     bytes: Vec<u8>,
-    /// Where each value ends.
-    ends: Vec<u32>,
+    /// Where each value ends, and its mark.
+    ends: Vec<(u32, M)>,
 }
 
-/// A queue whose values are encoded.
+impl<M> Default for Page<M> {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), ends: Vec::new() }
+    }
+}
+
+/// A queue whose values are encoded, each with a mark.
 #[derive(Debug)]
-pub struct PackedQueue<T> {
-    pages: VecDeque<Arc<Page>>,
+pub struct PackedQueue<T, M> {
+    pages: VecDeque<Arc<Page<M>>>,
     /// The number of the first value of the first page.
     base: u64,
     /// The number of the first value that is still in the queue.
@@ -40,21 +47,21 @@ pub struct PackedQueue<T> {
     values: PhantomData<fn() -> T>,
 }
 
-impl Page {
+impl<M> Page<M> {
     fn value(&self, place: usize) -> Option<&[u8]> {
-        let end = self.ends.get(place)?;
+        let (end, _) = self.ends.get(place)?;
         let start = match place.checked_sub(1) {
-            Some(before) => *self.ends.get(before)?,
+            Some(before) => self.ends.get(before)?.0,
             None => 0,
         };
         self.bytes.get(index(start)..index(*end))
     }
 
-    fn push<T: Serialize>(&mut self, value: &T) {
+    fn push<T: Serialize>(&mut self, value: &T, mark: M) {
         codec::encode_onto(&mut self.bytes, value).expect("values of the domain encode: no type refuses");
         let end =
             u32::try_from(self.bytes.len()).expect("64 values that fit into rounds are shorter than 4 GiB");
-        self.ends.push(end);
+        self.ends.push((end, mark));
         if self.is_full() {
             self.bytes.shrink_to_fit();
             self.ends.shrink_to_fit();
@@ -70,7 +77,7 @@ fn index(offset: u32) -> usize {
     usize::try_from(offset).expect("an offset into memory fits an index")
 }
 
-impl<T: Serialize + DeserializeOwned> PackedQueue<T> {
+impl<T: Serialize + DeserializeOwned, M: Copy> PackedQueue<T, M> {
     /// How many values there are.
     pub fn len(&self) -> usize {
         usize::try_from(self.next - self.first).expect("a length in memory fits an index")
@@ -81,12 +88,12 @@ impl<T: Serialize + DeserializeOwned> PackedQueue<T> {
         self.first == self.next
     }
 
-    /// Puts `value` at the back and gives its number.
-    pub fn push_back(&mut self, value: &T) -> u64 {
+    /// Puts `value` with its mark at the back and gives its number.
+    pub fn push_back(&mut self, value: &T, mark: M) -> u64 {
         if self.pages.back().is_none_or(|page| page.is_full()) {
             self.pages.push_back(Arc::default());
         }
-        Arc::make_mut(self.pages.back_mut().expect("a page was just added")).push(value);
+        Arc::make_mut(self.pages.back_mut().expect("a page was just added")).push(value, mark);
         let number = self.next;
         self.next = number.checked_add(1).expect("fewer values than 2^64 are ever put in");
         number
@@ -97,9 +104,13 @@ impl<T: Serialize + DeserializeOwned> PackedQueue<T> {
         self.bytes(number).map(decoded)
     }
 
-    /// The first value.
-    pub fn front(&self) -> Option<T> {
-        self.get(self.first)
+    /// The mark of the first value.
+    pub fn front_mark(&self) -> Option<M> {
+        if self.is_empty() {
+            return None;
+        }
+        let place = usize::try_from(self.first - self.base).ok()?;
+        self.pages.front()?.ends.get(place).map(|(_, mark)| *mark)
     }
 
     /// Drops the first value and gives the number that it had.
@@ -136,21 +147,21 @@ fn decoded<T: DeserializeOwned>(bytes: &[u8]) -> T {
     codec::decode(bytes, bytes.len()).expect("what was encoded in this process decodes")
 }
 
-impl<T> Default for PackedQueue<T> {
+impl<T, M> Default for PackedQueue<T, M> {
     fn default() -> Self {
         Self { pages: VecDeque::new(), base: 0, first: 0, next: 0, values: PhantomData }
     }
 }
 
-impl<T> Clone for PackedQueue<T> {
+impl<T, M> Clone for PackedQueue<T, M> {
     fn clone(&self) -> Self {
         let Self { pages, base, first, next, values } = self;
         Self { pages: pages.clone(), base: *base, first: *first, next: *next, values: *values }
     }
 }
 
-/// Equal values have equal bytes; how they are numbered does not count.
-impl<T: Serialize + DeserializeOwned> PartialEq for PackedQueue<T> {
+/// Equal values have equal bytes; how they are numbered, and their marks, do not count.
+impl<T: Serialize + DeserializeOwned, M: Copy> PartialEq for PackedQueue<T, M> {
     fn eq(&self, other: &Self) -> bool {
         let is_equal = |place| self.bytes(self.first + place) == other.bytes(other.first + place);
         self.len() == other.len() && (0..self.next - self.first).all(is_equal)
@@ -178,7 +189,7 @@ mod tests {
         ]
     }
 
-    fn values(queue: &PackedQueue<String>) -> Vec<String> {
+    fn values(queue: &PackedQueue<String, usize>) -> Vec<String> {
         queue.iter().map(|(_, value)| value).collect()
     }
 
@@ -190,7 +201,7 @@ mod tests {
             for step in steps {
                 match step {
                     Step::Push(value) => {
-                        let number = queue.push_back(&value);
+                        let number = queue.push_back(&value, value.len());
                         model.push_back(value);
                         prop_assert_eq!(number + 1 - dropped, u64::try_from(model.len()).unwrap());
                     }
@@ -201,7 +212,8 @@ mod tests {
                     }
                     Step::Clone => kept.push((queue.clone(), model.clone())),
                 }
-                prop_assert_eq!(queue.front(), model.front().cloned());
+                prop_assert_eq!(queue.front_mark(), model.front().map(String::len));
+                prop_assert_eq!(queue.get(dropped), model.front().cloned());
                 prop_assert_eq!(queue.len(), model.len());
             }
             kept.push((queue, model));
@@ -215,14 +227,14 @@ mod tests {
     fn queues_are_equal_by_their_values_and_not_by_their_pages() {
         let (mut early, mut late) = (PackedQueue::default(), PackedQueue::default());
         for number in 0..200_u64 {
-            early.push_back(&number);
+            early.push_back(&number, ());
         }
         for _ in 0..100 {
             early.drop_front();
         }
         for number in 100..200_u64 {
             assert_ne!(early, late);
-            late.push_back(&number);
+            late.push_back(&number, ());
         }
         assert_eq!(early, late);
         assert_eq!((early.get(99), early.get(100), early.get(200)), (None, Some(100), None));
@@ -232,7 +244,7 @@ mod tests {
     fn pages_without_values_are_let_go() {
         let mut queue = PackedQueue::default();
         for number in 0..6_400_u64 {
-            queue.push_back(&number);
+            queue.push_back(&number, ());
             if number >= 64 {
                 queue.drop_front();
             }

@@ -54,9 +54,14 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
 
     /// The value under `key`.
     pub fn get(&self, key: &K) -> Option<&V> {
+        self.get_key_value(key).map(|(_, value)| value)
+    }
+
+    /// The entry under `key`, with the key as the map holds it.
+    pub fn get_key_value(&self, key: &K) -> Option<(&K, &V)> {
         let (_, chunk) = self.chunks.range(..=key).next_back()?;
         let place = chunk.binary_search_by(|(present, _)| present.cmp(key)).ok()?;
-        chunk.get(place).map(|(_, value)| value)
+        chunk.get(place).map(|(present, value)| (present, value))
     }
 
     /// Whether `key` has a value.
@@ -69,6 +74,15 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
         let (_, chunk) = self.chunks.range_mut(..=key).next_back()?;
         let place = chunk.binary_search_by(|(present, _)| present.cmp(key)).ok()?;
         Arc::make_mut(chunk).get_mut(place).map(|(_, value)| value)
+    }
+
+    /// Changes every value, in order. Copies the chunks that a clone shares.
+    pub fn for_each_mut(&mut self, mut change: impl FnMut(&mut V)) {
+        for chunk in self.chunks.values_mut() {
+            for (_, value) in Arc::make_mut(chunk) {
+                change(value);
+            }
+        }
     }
 
     /// Puts `value` under `key`; gives back what was there.

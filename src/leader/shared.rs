@@ -55,9 +55,9 @@ pub struct LeaderOptions {
     pub lease_check_interval: Duration,
     /// The least time between two read barriers; longer than zero.
     pub barrier_spacing: Duration,
-    /// Commands after which the leader takes its copy of the state anew, so that both share what is old; with a large state
-    /// it is more, see `Speculation::is_stale`.
-    pub copy_commands_max: u64,
+    /// Commands and what they change, together, after which the leader takes its copy of the state anew, so that both share
+    /// what is old; with a large state it is more, see `Speculation::is_stale`.
+    pub copy_changes_max: u64,
 }
 
 impl Default for LeaderOptions {
@@ -72,7 +72,7 @@ impl Default for LeaderOptions {
             tick: Duration::from_millis(500),
             lease_check_interval: Duration::from_millis(100),
             barrier_spacing: Duration::from_millis(10),
-            copy_commands_max: 1 << 16,
+            copy_changes_max: 1 << 16,
         }
     }
 }

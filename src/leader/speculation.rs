@@ -20,8 +20,8 @@ use crate::replica;
 pub(super) struct Speculation {
     state: State,
     session: SessionNumber,
-    /// Commands decided since the copy was taken.
-    commands: u64,
+    /// Commands decided since the copy was taken, and what they changed.
+    changes: u64,
     /// Bytes of a sealed round without commands.
     empty_bytes: usize,
 }
@@ -122,15 +122,15 @@ impl Speculation {
         let batch = Batch { session, at: state.now(), commands: Vec::new() };
         let empty_bytes =
             replica::seal(&Record::RoundAfter(RoundAfter { after: state.revision(), batch })).len();
-        Self { state, session, commands: 0, empty_bytes }
+        Self { state, session, changes: 0, empty_bytes }
     }
 
     /// Whether so much was decided on the copy that it shares little with the applied state any more. Taking it anew costs
     /// time in proportion to the state, so a large state waits for an eighth of its entries: the cost of a command
     /// stays the same, and what is kept twice stays small beside what is kept.
-    pub(super) fn is_stale(&self, commands_max: u64) -> bool {
+    pub(super) fn is_stale(&self, changes_max: u64) -> bool {
         let entries = self.state.allocations().len() + self.state.idempotency().len();
-        self.commands >= commands_max.max(u64::try_from(entries).unwrap_or(u64::MAX) / 8)
+        self.changes >= changes_max.max(u64::try_from(entries).unwrap_or(u64::MAX) / 8)
     }
 
     /// Takes the copy anew from `applied`, a clone of the applied state. Gives back the one of the two that is not needed: what
@@ -140,7 +140,7 @@ impl Speculation {
             // Somebody else's round was applied: the session is over, and whatever is proposed next will show it.
             return applied;
         }
-        self.commands = 0;
+        self.changes = 0;
         std::mem::replace(&mut self.state, applied)
     }
 
@@ -162,10 +162,12 @@ impl Speculation {
     /// Applies the command to the copy and puts it into the round; `askers` wait for its outcome.
     pub(super) fn decide(&mut self, draft: &mut Draft, measured: Measured, askers: Vec<Asker>) -> Outcome {
         let progress = draft.progress.get_or_insert_with(|| self.state.begin_round(self.session, draft.at));
+        let events_before = progress.events().len();
         let outcome = self.state.apply_command(progress, &measured.keyed);
+        let events = progress.events().len() - events_before;
+        self.changes += 1 + u64::try_from(events).unwrap_or(u64::MAX >> 1);
         let position = draft.commands.len();
         draft.commands.push(measured.keyed);
-        self.commands += 1;
         draft.bytes += measured.bytes;
         let awaiting = askers.into_iter().map(|asker| Awaiting { source: Source::Command(position), asker });
         draft.awaiting.extend(awaiting);

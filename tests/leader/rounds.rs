@@ -134,7 +134,7 @@ async fn a_round_is_bounded_in_bytes_and_a_larger_command_goes_alone() {
 /// Each round waits then until the one before it is answered, and rests on what that one left.
 #[tokio::test]
 async fn a_leader_that_takes_its_copy_anew_after_every_command_goes_on_as_before() {
-    let rig = Rig::with(LeaderOptions { copy_commands_max: 1, ..options() }).await;
+    let rig = Rig::with(LeaderOptions { copy_changes_max: 1, ..options() }).await;
     rig.submit(register("tm", "first", 30)).await;
     rig.submit(put_job("job", 0, None)).await;
     let answers: Vec<_> = (0..30).map(|_| rig.send(allocate("job", 1, 0))).collect();

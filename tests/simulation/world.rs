@@ -32,8 +32,8 @@ pub struct World {
     pub calls: Calls,
     pub oracle: Oracle,
     rounds_in_flight_max: usize,
-    /// Commands after which a leader takes its copy anew: from each command to none that a run sees.
-    copy_commands_max: u64,
+    /// Changes after which a leader takes its copy anew: from each command to one in a hundred.
+    copy_changes_max: u64,
     rate_off_percent: u64,
     losses: Losses,
     clients: Vec<Client>,
@@ -61,7 +61,7 @@ impl World {
             calls: Calls::new(draw.fork(), (0..places).collect(), weather),
             oracle: Oracle::new(),
             rounds_in_flight_max,
-            copy_commands_max: 1 << (seed % 8),
+            copy_changes_max: 1 << (seed % 8),
             rate_off_percent,
             losses: Losses::new(rate_off_percent),
             clients: clients.map(|number| Client::new(number, places, draw.fork())).collect(),
@@ -80,7 +80,7 @@ impl World {
     pub fn leader_options(&self) -> LeaderOptions {
         LeaderOptions {
             rounds_in_flight_max: self.rounds_in_flight_max,
-            copy_commands_max: self.copy_commands_max,
+            copy_changes_max: self.copy_changes_max,
             ..LeaderOptions::default()
         }
     }

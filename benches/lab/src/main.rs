@@ -23,6 +23,7 @@ mod scale;
 mod slotkeeper;
 mod wire;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -51,7 +52,18 @@ enum Line {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let ended = match Line::parse() {
+    // Whoever interrupts a measurement ends its servers too: they end with the values that own them.
+    let ended = tokio::select! {
+        ended = run(Line::parse()) => ended,
+        Ok(()) = tokio::signal::ctrl_c() => Err("interrupted".into()),
+    };
+    let Err(problem) = ended else { return ExitCode::SUCCESS };
+    eprintln!("{problem}");
+    ExitCode::FAILURE
+}
+
+async fn run(line: Line) -> Result<(), Box<dyn Error>> {
+    match line {
         Line::CompareEtcd(compare) => compare.run().await,
         Line::Latency(latency) => latency.run().await,
         Line::Overload(overload) => overload.run().await,
@@ -61,8 +73,5 @@ async fn main() -> ExitCode {
         Line::HandOver(hand_over) => hand_over.run().await,
         Line::Plots(plots) => plots.run(),
         Line::Bars(bars) => bars.run(),
-    };
-    let Err(problem) = ended else { return ExitCode::SUCCESS };
-    eprintln!("{problem}");
-    ExitCode::FAILURE
+    }
 }

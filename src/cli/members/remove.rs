@@ -21,7 +21,7 @@ struct NoMember {
     role: Option<()>,
 }
 
-/// Ids are never used again, so a node that is no member stays none: a retry after a lost answer has nothing to do.
+/// Ids are never used again, so a member that was removed stays none: a retry after a lost answer has nothing to do.
 pub(super) async fn run(remove: &Remove, context: &Context) -> Result<(), Failure> {
     context.confirm(&format!("Remove node {} from the cluster?", remove.node_id))?;
     match context.client.remove_member(remove.node_id).await {

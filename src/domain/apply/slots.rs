@@ -51,9 +51,36 @@ impl Transaction<'_> {
             let remainder = remainders.entry(id).or_insert_with(|| Remainder::of(task_manager));
             let (slot_index, profile) = plan_slot(task_manager, remainder, wanted)?;
             used = check::queue_admits(queue, &used, &profile).map_err(check::stale_decision)?;
-            planned.push(PlannedSlot { task_manager: id.clone(), slot_index, profile: Arc::new(profile) });
+            let profile = self.shared_profile(task_manager, &planned, profile);
+            let task_manager = self.known_task_manager(id);
+            planned.push(PlannedSlot { task_manager, slot_index, profile });
         }
         Ok(planned)
+    }
+
+    /// `profile`, shared with the slot before it or with one that the TaskManager has given already: a million slots
+    /// have few different profiles.
+    fn shared_profile(
+        &self,
+        task_manager: &TaskManager,
+        planned: &[PlannedSlot],
+        profile: ResourceProfile,
+    ) -> Arc<ResourceProfile> {
+        let before = planned.last().map(|slot| &slot.profile).filter(|before| ***before == profile);
+        let given = || {
+            let id = task_manager.slots.values().next_back()?;
+            Some(&self.state.allocations.get(id)?.profile).filter(|given| ***given == profile)
+        };
+        before.or_else(given).cloned().unwrap_or_else(|| Arc::new(profile))
+    }
+
+    /// The name as the state holds it. A name out of a record is a copy of its own, which would live as long as the slot.
+    fn known_task_manager(&self, id: &TaskManagerId) -> TaskManagerId {
+        self.state.task_managers.get_key_value(id).map_or(id, |(known, _)| known).clone()
+    }
+
+    fn known_job(&self, id: &JobId) -> JobId {
+        self.state.jobs.get_key_value(id).map_or(id, |(known, _)| known).clone()
     }
 
     /// Takes planned slots for a job, in order.
@@ -63,6 +90,7 @@ impl Transaction<'_> {
         requirement: Option<&RequirementName>,
         planned: Vec<PlannedSlot>,
     ) -> Vec<AllocationId> {
+        let job = &self.known_job(job);
         planned.into_iter().map(|slot| self.take_slot(job, requirement, slot)).collect()
     }
 
