@@ -6,8 +6,10 @@
 //!
 //! Answers are remembered by the million and hardly ever asked for, so they are kept as bytes (ADR 12).
 
+use std::fmt;
 use std::sync::Arc;
 
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::command::RequestKey;
@@ -210,8 +212,23 @@ impl Serialize for IdempotencyTable {
 
 impl<'de> Deserialize<'de> for IdempotencyTable {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut table = Self::default();
-        for remembered in Vec::<Remembered>::deserialize(deserializer)? {
+        deserializer.deserialize_seq(Packing)
+    }
+}
+
+/// Packs answers one by one as they are read; all of them as values take several times the memory.
+struct Packing;
+
+impl<'de> Visitor<'de> for Packing {
+    type Value = IdempotencyTable;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("remembered answers, oldest first")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut answers: A) -> Result<Self::Value, A::Error> {
+        let mut table = IdempotencyTable::default();
+        while let Some(remembered) = answers.next_element()? {
             table.remember(remembered);
         }
         Ok(table)

@@ -154,6 +154,7 @@ impl Leading {
         // It is not done only where the runtime ends; the old copy is as good.
         let Ok(applied) = copying.await else { return };
         let other = self.deciding.speculation.renew(applied);
+        self.shared.seams.metrics.rounds.copies.inc();
         drop(background::run(move || drop(other)));
     }
 

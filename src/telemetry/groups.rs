@@ -16,6 +16,8 @@ pub struct RoundMetrics {
     pub proposed: Counter,
     /// Rounds whose outcome is not known, because leadership was lost after proposing.
     pub outcome_unknown: Counter,
+    /// Times the leader took its copy of the state anew within a session.
+    pub copies: Counter,
     /// Commands per round.
     pub commands: Histogram,
     /// From the first submission of a round to its answers, in seconds.
@@ -37,6 +39,7 @@ impl RoundMetrics {
         Self {
             proposed: to.counter("rounds_proposed", "Rounds that were proposed"),
             outcome_unknown: to.counter("rounds_outcome_unknown", "Rounds whose outcome is not known"),
+            copies: to.counter("leader_copies", "Times the leader took its copy of the state anew"),
             commands: to.histogram("round_commands", "Commands in one round", &COUNT_BUCKETS),
             duration_seconds: to.histogram(
                 "round_duration_seconds",

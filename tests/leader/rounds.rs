@@ -133,7 +133,7 @@ async fn a_round_is_bounded_in_bytes_and_a_larger_command_goes_alone() {
 
 /// Each round waits then until the one before it is answered, and rests on what that one left.
 #[tokio::test]
-async fn a_leader_that_takes_its_copy_anew_after_every_command_goes_on_as_before() {
+async fn a_leader_that_takes_its_copy_anew_at_every_chance_goes_on_as_before() {
     let rig = Rig::with(LeaderOptions { copy_changes_max: 1, ..options() }).await;
     rig.submit(register("tm", "first", 30)).await;
     rig.submit(put_job("job", 0, None)).await;
@@ -145,6 +145,7 @@ async fn a_leader_that_takes_its_copy_anew_after_every_command_goes_on_as_before
     assert_eq!(slots.len(), 30, "every slot is given once");
     let refused = rig.send(allocate("job", 1, 0)).await.unwrap().unwrap();
     assert!(matches!(&*refused.result, Err(Rejection::InsufficientResources { .. })));
+    assert!(rig.metrics.rounds.copies.get() > 2);
 }
 
 fn allocation(number: u128) -> slotkeeper::domain::AllocationId {

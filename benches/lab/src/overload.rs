@@ -38,6 +38,10 @@ const MEMORY_OF_A_KEY_BYTES_MAX: u64 = 512;
 /// it writes.
 const MEMORY_BASE_BYTES_MAX: u64 = 320 << 20;
 const MEMORY_OF_A_KEY_AND_SNAPSHOT_BYTES_MAX: u64 = 768;
+const KEYS: &str = "slotkeeper_idempotency_keys";
+/// What idle and slow connections may do to the p99 of the others, and what they may take of memory.
+const BESIDE_A_CROWD_P99_MAX: f64 = 2.0;
+const CROWD_MIB_MAX: u64 = 64;
 const ELECTIONS_MAX: u64 = 1;
 /// What a tenant may do to the others' p99.
 const OTHERS_P99_MAX: f64 = 1.2;
@@ -111,7 +115,8 @@ impl Overload {
             missed.extend(self.missed_bars(&step, &format!("{factor} times the capacity"), capacity));
             steps.push((factor, step));
         }
-        missed.extend(self.beside_a_crowd(&mut cluster, capacity).await?);
+        let alone = steps.last().map_or(0.0, |(_, step)| step.accepted_p99_ms);
+        missed.extend(self.beside_a_crowd(&mut cluster, capacity, alone).await?);
         missed.extend(self.beside_a_greedy_tenant(&mut cluster, capacity).await?);
         let (after, last) = self.after(&mut cluster, term).await?;
         missed.extend(after);
@@ -151,21 +156,38 @@ impl Overload {
     }
 
     /// The capacity again, while thousands of connections to the leader ask nothing or take for ever.
-    async fn beside_a_crowd(&self, cluster: &mut Slotkeeper, capacity: f64) -> Result<Vec<String>, Failed> {
+    /// The crowd's own processor time, on both sides, is missing to the load, so that what is judged is what the others
+    /// wait, what the crowd takes of memory, and that nobody is turned away.
+    async fn beside_a_crowd(
+        &self,
+        cluster: &mut Slotkeeper,
+        capacity: f64,
+        alone_p99_ms: f64,
+    ) -> Result<Vec<String>, Failed> {
         let leader = cluster.leader().await?;
         let address = cluster.nodes()[leader].api_addr.clone();
+        let memory_of = |cluster: &Slotkeeper| cluster.memory().get(leader).copied().unwrap_or_default();
+        let (memory, keys) = (memory_of(cluster), cluster.metric(KEYS).await? / 3);
         let crowd = Crowd::gather(&address, self.idle, self.slow).await?;
         let step = self.step(cluster, capacity).await?;
+        let new_keys = (cluster.metric(KEYS).await? / 3).saturating_sub(keys);
+        let of_keys = new_keys * MEMORY_OF_A_KEY_AND_SNAPSHOT_BYTES_MAX;
+        let grown_mib = memory_of(cluster).saturating_sub(memory + of_keys) >> 20;
         step.print("crowd", capacity);
-        let refused = crowd.failed();
+        let (refused, ratio) = (crowd.failed(), step.accepted_p99_ms / alone_p99_ms.max(0.001));
         println!(
-            "       beside {} idle and {} slow connections, {refused} could not be opened",
+            "       beside {} idle and {} slow connections, {refused} could not be opened; p99 {ratio:.2} times, memory \
+             {grown_mib} MiB more than its {new_keys} new keys explain",
             self.idle, self.slow
         );
-        let mut missed = self.missed_bars(&step, "1 times the capacity beside a crowd", capacity);
-        if refused > 0 {
-            missed.push("connections below the limit were refused".to_owned());
-        }
+        let mut missed = self.missed_bars(&step, "1 times the capacity beside a crowd", 0.0);
+        let is_slow = !self.without_speed_bars;
+        let bars = [
+            (refused > 0, "connections below the limit were refused"),
+            (is_slow && ratio > BESIDE_A_CROWD_P99_MAX, "a crowd of connections more than doubles p99"),
+            (is_slow && grown_mib > CROWD_MIB_MAX, "a crowd of connections takes more than 64 MiB"),
+        ];
+        missed.extend(bars.into_iter().filter(|(is_missed, _)| *is_missed).map(|(_, bar)| bar.to_owned()));
         Ok(missed)
     }
 
@@ -235,7 +257,7 @@ impl Overload {
     ) -> Result<(Vec<String>, [Verdict; 3]), Failed> {
         let elections = cluster.term().await?.saturating_sub(term_before);
         let lost = cluster.metric("slotkeeper_task_managers_expired_total").await?;
-        let keys = cluster.metric("slotkeeper_idempotency_keys").await? / 3;
+        let keys = cluster.metric(KEYS).await? / 3;
         let memory = cluster.memory().into_iter().max().unwrap_or_default();
         let memory_bound = MEMORY_BASE_BYTES_MAX + keys * MEMORY_OF_A_KEY_AND_SNAPSHOT_BYTES_MAX;
         let memory_max = MEMORY_BYTES_MAX + keys.saturating_sub(KEYS_BY_DEFAULT) * MEMORY_OF_A_KEY_BYTES_MAX;
