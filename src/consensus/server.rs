@@ -250,6 +250,10 @@ fn check_sender(raft: &Raft, addresses: &Addresses, request: &Request) -> Result
     if !is_member && decided_later { Err(Refusal::RemovedSender) } else { Ok(()) }
 }
 
+/// A large state takes longer to hash. The report then has the hash that was taken last, with its revision: whoever asks waits
+/// for a second only.
+const HASH_WITHIN: Duration = Duration::from_millis(300);
+
 /// How far this node is.
 pub(super) async fn report(raft: &Raft, replica: &Replica) -> std::io::Result<PeerReport> {
     let (applied_index, last_log_index) = {
@@ -260,8 +264,13 @@ pub(super) async fn report(raft: &Raft, replica: &Replica) -> std::io::Result<Pe
     };
     let replica = replica.clone();
     let hashing = replica.clone();
-    let hashed = background::run(move || hashing.state_hash()).await;
-    let (revision, state_hash) = hashed.map_err(std::io::Error::other)?;
+    let mut hashed = background::run(move || hashing.state_hash());
+    let within = tokio::time::timeout(HASH_WITHIN, &mut hashed).await;
+    let (revision, state_hash) = match (within, replica.last_state_hash()) {
+        (Ok(hashed), _) => hashed.map_err(std::io::Error::other)?,
+        (Err(_), Some(last)) => last,
+        (Err(_), None) => hashed.await.map_err(std::io::Error::other)?,
+    };
     let chain = replica.chain_at(revision);
     Ok(PeerReport { applied_index, last_log_index, revision, state_hash, chain })
 }

@@ -36,6 +36,8 @@ struct Shared {
     recent: Mutex<Recent>,
     revision: watch::Sender<Revision>,
     applied: broadcast::Sender<Arc<Applied>>,
+    /// The last hash of the whole state that was taken.
+    hashed: Mutex<Option<(Revision, StateHash)>>,
 }
 
 impl Default for Replica {
@@ -53,7 +55,8 @@ impl Replica {
     fn holding(state: State) -> Self {
         let (revision, _) = watch::channel(state.revision());
         let (applied, _) = broadcast::channel(SUBSCRIBER_BACKLOG);
-        let shared = Shared { state: RwLock::new(state), recent: Mutex::default(), revision, applied };
+        let (recent, hashed) = (Mutex::default(), Mutex::default());
+        let shared = Shared { state: RwLock::new(state), recent, revision, applied, hashed };
         Self { shared: Arc::new(shared) }
     }
 
@@ -165,7 +168,14 @@ impl Replica {
     /// The hash of the whole state and the revision it belongs to. Costs a pass over the state, outside the lock.
     pub fn state_hash(&self) -> (Revision, StateHash) {
         let view = self.snapshot();
-        (view.revision(), view.state.hash())
+        let hashed = (view.revision(), view.state.hash());
+        *self.shared.hashed.lock().unwrap_or_else(PoisonError::into_inner) = Some(hashed);
+        hashed
+    }
+
+    /// What [`Self::state_hash`] gave last.
+    pub fn last_state_hash(&self) -> Option<(Revision, StateHash)> {
+        *self.shared.hashed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn recent_mut(&self) -> impl std::ops::DerefMut<Target = Recent> + '_ {
