@@ -46,6 +46,11 @@ pub(super) async fn receive(
         Err(panicked) => return Ok(Reply::Failed(panicked.to_string())),
     };
     let body = match prepared {
+        // The engine puts it aside, on a thread that must not free a whole state.
+        Ok(prepared) if begin.meta.last_log_id <= committed(raft) => {
+            drop(background::run(move || drop(prepared)));
+            SnapshotBody::own(body)
+        }
         Ok(prepared) => SnapshotBody::received(body, prepared),
         Err(error) => return Ok(refuse(server, &addresses, &begin, &error)),
     };

@@ -38,6 +38,7 @@ pub mod recovery;
 pub mod resources;
 pub mod settings;
 pub mod shared_map;
+mod sharing;
 pub mod state;
 pub mod task_manager;
 

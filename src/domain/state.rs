@@ -4,7 +4,7 @@
 //! what is derived (`indexes`) is not encoded and is rebuilt equal. What it must not do: hold rules; those are in
 //! `apply` and `check`. Fields change only inside `domain`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -74,28 +74,6 @@ pub struct State {
     pub(super) former_timeout: Option<FormerTimeout>,
     #[serde(skip)]
     pub(super) indexes: Indexes,
-}
-
-/// Values of which equal ones are to be shared.
-#[derive(Debug)]
-struct Pool<T>(BTreeSet<T>);
-
-impl<T> Default for Pool<T> {
-    fn default() -> Self {
-        Self(BTreeSet::new())
-    }
-}
-
-impl<T: Ord + Clone> Pool<T> {
-    /// Puts the value that is equal and was seen first in the place of `value`.
-    fn share(&mut self, value: &mut T) {
-        match self.0.get(value) {
-            Some(known) => *value = known.clone(),
-            None => {
-                self.0.insert(value.clone());
-            }
-        }
-    }
 }
 
 /// The name of the queue that always exists.
@@ -261,16 +239,8 @@ impl State {
         &self.indexes
     }
 
-    /// Derives the indexes anew; needed once after decoding a state. What many allocations have in common, and what each
-    /// has for itself after decoding, is shared again.
+    /// Derives the indexes anew; needed once after decoding a state.
     pub fn rebuild_indexes(&mut self) {
-        let (mut jobs, mut task_managers, mut profiles) = (Pool::default(), Pool::default(), Pool::default());
-        self.allocations.for_each_mut(|allocation| {
-            let allocation = Arc::make_mut(allocation);
-            jobs.share(&mut allocation.job);
-            task_managers.share(&mut allocation.task_manager);
-            profiles.share(&mut allocation.profile);
-        });
         self.indexes = Indexes::rebuilt(self);
     }
 

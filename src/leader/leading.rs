@@ -152,10 +152,11 @@ impl Leading {
         // With a large state this takes longer than a timer of Raft may wait.
         let copying = background::run(move || replica.read().clone());
         // It is not done only where the runtime ends; the old copy is as good.
-        let Ok(applied) = copying.await else { return };
-        let other = self.deciding.speculation.renew(applied);
-        self.shared.seams.metrics.rounds.copies.inc();
-        drop(background::run(move || drop(other)));
+        let Ok(mut state) = copying.await else { return };
+        if self.deciding.speculation.renew(&mut state) {
+            self.shared.seams.metrics.rounds.copies.inc();
+        }
+        drop(background::run(move || drop(state)));
     }
 
     /// Decides and proposes rounds while there is work and room for another round in flight.

@@ -133,15 +133,17 @@ impl Speculation {
         self.changes >= changes_max.max(u64::try_from(entries).unwrap_or(u64::MAX) / 8)
     }
 
-    /// Takes the copy anew from `applied`, a clone of the applied state. Gives back the one of the two that is not needed: what
-    /// it alone holds takes time to free.
-    pub(super) fn renew(&mut self, applied: State) -> State {
-        if (applied.revision(), applied.chain()) != (self.state.revision(), self.state.chain()) {
-            // Somebody else's round was applied: the session is over, and whatever is proposed next will show it.
-            return applied;
+    /// Takes the copy anew: swaps it with `applied`, a clone of the applied state, and tells whether it did. It does not if
+    /// `applied` is not where the copy is: somebody else's round was applied then, the session is over, and whatever is
+    /// proposed next will show it. The one of the two that is not needed takes time to free.
+    pub(super) fn renew(&mut self, applied: &mut State) -> bool {
+        let is_where_the_copy_is =
+            (applied.revision(), applied.chain()) == (self.state.revision(), self.state.chain());
+        if is_where_the_copy_is {
+            self.changes = 0;
+            std::mem::swap(&mut self.state, applied);
         }
-        self.changes = 0;
-        std::mem::replace(&mut self.state, applied)
+        is_where_the_copy_is
     }
 
     /// The copy.
@@ -165,7 +167,7 @@ impl Speculation {
         let events_before = progress.events().len();
         let outcome = self.state.apply_command(progress, &measured.keyed);
         let events = progress.events().len() - events_before;
-        self.changes += 1 + u64::try_from(events).unwrap_or(u64::MAX >> 1);
+        self.changes += 1 + u64::try_from(events).expect("a length in memory fits 64 bits");
         let position = draft.commands.len();
         draft.commands.push(measured.keyed);
         draft.bytes += measured.bytes;
@@ -215,13 +217,11 @@ mod tests {
         let mut speculation = Speculation::new(replica.read().clone(), SessionNumber(0));
         let first = round(&mut speculation, "a");
         assert!(speculation.is_stale(1) && !speculation.is_stale(2));
-        let refused = speculation.renew(replica.read().clone());
-        assert_eq!(refused.revision(), Revision(0), "the applied state is behind, so it is given back");
+        assert!(!speculation.renew(&mut replica.read().clone()), "the applied state is behind");
         assert!(speculation.is_stale(1));
 
         replica.apply(&first.payload).unwrap();
-        let replaced = speculation.renew(replica.read().clone());
-        assert_eq!(replaced.revision(), Revision(1));
+        assert!(speculation.renew(&mut replica.read().clone()));
         assert!(!speculation.is_stale(1));
         let second = round(&mut speculation, "b");
         assert_eq!(replica.apply(&second.payload).unwrap().chain, second.decided.chain);

@@ -66,6 +66,7 @@ pub(super) fn seal_state(state: &State) -> Result<Bytes, ReplicaError> {
 /// decode to another state than the one that was written.
 pub(super) fn open_state(body: &[u8]) -> Result<State, ReplicaError> {
     let (hash, mut state) = decoded(body).map_err(ReplicaError::State)?;
+    state.share_equal_values();
     state.rebuild_indexes();
     let found = state.hash();
     if found.0 != hash {

@@ -10,7 +10,7 @@ mod format;
 mod recent;
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
@@ -36,8 +36,23 @@ struct Shared {
     recent: Mutex<Recent>,
     revision: watch::Sender<Revision>,
     applied: broadcast::Sender<Arc<Applied>>,
-    /// The last hash of the whole state that was taken.
-    hashed: Mutex<Option<(Revision, StateHash)>>,
+    hashed: Hashed,
+}
+
+/// The hash of the whole state, which costs a pass over it.
+#[derive(Debug, Default)]
+struct Hashed {
+    /// Held while it is taken, so that many who ask cost two passes at most.
+    under_way: Mutex<()>,
+    last: Mutex<LastHash>,
+}
+
+/// The last hash that was taken of this state.
+#[derive(Debug, Default)]
+struct LastHash {
+    /// Counts the passes, and the states that were put in place: what was begun before another one came is not of it.
+    begun: u64,
+    hash: Option<(Revision, StateHash)>,
 }
 
 impl Default for Replica {
@@ -55,7 +70,7 @@ impl Replica {
     fn holding(state: State) -> Self {
         let (revision, _) = watch::channel(state.revision());
         let (applied, _) = broadcast::channel(SUBSCRIBER_BACKLOG);
-        let (recent, hashed) = (Mutex::default(), Mutex::default());
+        let (recent, hashed) = (Mutex::default(), Hashed::default());
         let shared = Shared { state: RwLock::new(state), recent, revision, applied, hashed };
         Self { shared: Arc::new(shared) }
     }
@@ -152,6 +167,8 @@ impl Replica {
             }
             *state = prepared.0;
             self.recent_mut().clear();
+            let mut last = self.last_hash();
+            *last = LastHash { begun: last.begun + 1, hash: None };
         }
         self.shared.revision.send_replace(revision);
         Ok(revision)
@@ -165,17 +182,35 @@ impl Replica {
         self.replace(self.prepare(body)?)
     }
 
-    /// The hash of the whole state and the revision it belongs to. Costs a pass over the state, outside the lock.
+    /// The hash of the whole state and the revision it belongs to, taken after the call. Costs a pass over the state, outside the
+    /// lock; who asks while another one is under way waits for it.
     pub fn state_hash(&self) -> (Revision, StateHash) {
+        let begun_before = self.last_hash().begun;
+        let _one = self.shared.hashed.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = {
+            let mut last = self.last_hash();
+            if let Some(hash) = last.hash.filter(|_| last.begun > begun_before) {
+                return hash;
+            }
+            last.begun += 1;
+            last.begun
+        };
         let view = self.snapshot();
-        let hashed = (view.revision(), view.state.hash());
-        *self.shared.hashed.lock().unwrap_or_else(PoisonError::into_inner) = Some(hashed);
-        hashed
+        let hash = (view.revision(), view.state.hash());
+        let mut last = self.last_hash();
+        if last.begun == begun {
+            last.hash = Some(hash);
+        }
+        hash
     }
 
-    /// What [`Self::state_hash`] gave last.
+    /// What [`Self::state_hash`] gave last of this state.
     pub fn last_state_hash(&self) -> Option<(Revision, StateHash)> {
-        *self.shared.hashed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last_hash().hash
+    }
+
+    fn last_hash(&self) -> MutexGuard<'_, LastHash> {
+        self.shared.hashed.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn recent_mut(&self) -> impl std::ops::DerefMut<Target = Recent> + '_ {
@@ -267,6 +302,22 @@ mod tests {
         let (left, right) = (first.apply(&round(3_000)).unwrap(), second.apply(&round(3_000)).unwrap());
         assert_eq!(left, right);
         assert_eq!(second.chain_at(Revision(2)), None);
+    }
+
+    #[test]
+    fn the_last_hash_is_of_the_state_in_force() {
+        let (first, second) = (Replica::new(), Replica::new());
+        first.apply(&begin(1)).unwrap();
+        second.apply(&begin(2)).unwrap();
+        assert_eq!(second.last_state_hash(), None);
+        let other = second.state_hash();
+        assert_eq!(second.last_state_hash(), Some(other));
+        second.install(&first.snapshot().encode().unwrap()).unwrap();
+        assert_eq!(second.last_state_hash(), None, "another state at the same revision");
+        assert_eq!(second.state_hash(), first.state_hash());
+        second.apply(&round(2_000)).unwrap();
+        assert_eq!(second.last_state_hash(), Some(first.state_hash()), "it is told with its revision");
+        assert_eq!(second.state_hash().0, Revision(2));
     }
 
     #[test]

@@ -3,15 +3,14 @@
 //! Each is written in the layout of `src/consensus/messages.rs`, by hand. What is asserted: none is agreed to, no state
 //! changes, no node ends, and what is written next gets the next revision.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use slotkeeper::codec;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::consensus_cluster::{Cluster, Settings, record, session};
-use crate::peers::{ADDRESSES_BYTES, ListeningTransport, REQUEST_FORMAT, honest_messages};
+use crate::consensus_cluster::{Cluster, record};
+use crate::peers::{ADDRESSES_BYTES, ListeningTransport, REQUEST_FORMAT, honest_messages, listened_cluster};
 
 /// A request for appending begins so.
 const APPEND: u8 = 0;
@@ -164,14 +163,7 @@ fn is_agreement(answer: &[u8]) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_leader_can_mean_is_agreed_to_by_nobody() {
-    let transport = ListeningTransport::default();
-    let settings = Settings { transport: Arc::new(transport.clone()), ..Settings::default() };
-    let cluster = Cluster::of_three(settings).await;
-    cluster.apply(session(1)).await;
-    for at in 0..20 {
-        cluster.apply(record(2_000 + at)).await;
-    }
-    cluster.agree().await;
+    let (cluster, transport) = listened_cluster(20).await;
     let leader = cluster.leader().await;
     let (revision, hash) = cluster.node(leader).replica.state_hash();
     for follower in (0..3).filter(|place| *place != leader) {

@@ -152,16 +152,22 @@ async fn say(address: &str, bytes: &[u8]) {
     let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_no_honest_node_says_changes_nothing() {
+/// Three nodes whose words are listened to, with a session and so many records that all of them have applied.
+pub async fn listened_cluster(records: u64) -> (Cluster, ListeningTransport) {
     let transport = ListeningTransport::default();
     let settings = Settings { transport: Arc::new(transport.clone()), ..Settings::default() };
     let cluster = Cluster::of_three(settings).await;
     cluster.apply(session(1)).await;
-    for at in 0..50 {
+    for at in 0..records {
         cluster.apply(record(2_000 + at)).await;
     }
     cluster.agree().await;
+    (cluster, transport)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_honest_node_says_changes_nothing() {
+    let (cluster, transport) = listened_cluster(50).await;
     let leader = cluster.leader().await;
     let (revision, hash) = cluster.node(leader).replica.state_hash();
     let honest = honest_messages(&transport);

@@ -2,15 +2,13 @@
 //!
 //! What is asserted: each is refused to its sender by name, the node lives on with the state that it has, and follows as before.
 
-use std::sync::Arc;
-
 use slotkeeper::codec;
 use slotkeeper::consensus::Refusal;
 use slotkeeper::replica::{Replica, STATE_FORMAT};
 
-use crate::consensus_cluster::{Cluster, Settings, record, session};
+use crate::consensus_cluster::record;
 use crate::lies::{Truth, snapshot, vote};
-use crate::peers::ListeningTransport;
+use crate::peers::listened_cluster;
 
 /// How a refusal of such a snapshot is answered; see the golden bytes in `src/consensus/messages.rs`.
 const UNSOUND: [u8; 2] = [7, 8];
@@ -35,14 +33,7 @@ fn unsound_bodies(sound: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_holds_no_sound_state_is_refused_and_the_node_lives_on() {
-    let transport = ListeningTransport::default();
-    let settings = Settings { transport: Arc::new(transport.clone()), ..Settings::default() };
-    let cluster = Cluster::of_three(settings).await;
-    cluster.apply(session(1)).await;
-    for at in 0..20 {
-        cluster.apply(record(2_000 + at)).await;
-    }
-    cluster.agree().await;
+    let (cluster, transport) = listened_cluster(20).await;
     let leader = cluster.leader().await;
     let sound = cluster.node(leader).replica.snapshot().encode().unwrap();
     let before = cluster.node(leader).replica.state_hash();
@@ -65,11 +56,7 @@ async fn a_snapshot_that_holds_no_sound_state_is_refused_and_the_node_lives_on()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_contradicts_what_is_committed_is_refused_and_the_node_lives_on() {
-    let transport = ListeningTransport::default();
-    let settings = Settings { transport: Arc::new(transport.clone()), ..Settings::default() };
-    let cluster = Cluster::of_three(settings).await;
-    cluster.apply(session(1)).await;
-    cluster.agree().await;
+    let (cluster, transport) = listened_cluster(0).await;
     let leader = cluster.leader().await;
     let sound = cluster.node(leader).replica.snapshot().encode().unwrap();
     let follower = cluster.follower().await;

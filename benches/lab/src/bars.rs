@@ -112,7 +112,7 @@ pub const BARS: [Bar; 29] = [
         "overload-memory",
         1.0,
         "of the bound",
-        (OVERLOAD, "memory of a server: 320 MiB and 768 bytes a remembered key"),
+        (OVERLOAD, "memory of a server: 512 MiB, and 512 bytes for each key beyond a million"),
     ),
     most("overload-elections", 1.0, "elections", (OVERLOAD, "elections during all steps")),
     most("overload-lost", 0.0, "TaskManagers", (OVERLOAD, "TaskManagers declared lost during all steps")),

@@ -171,7 +171,7 @@ impl Overload {
         let crowd = Crowd::gather(&address, self.idle, self.slow).await?;
         let step = self.step(cluster, capacity).await?;
         let new_keys = (cluster.metric(KEYS).await? / 3).saturating_sub(keys);
-        let of_keys = new_keys * MEMORY_OF_A_KEY_AND_SNAPSHOT_BYTES_MAX;
+        let of_keys = new_keys * MEMORY_OF_A_KEY_BYTES_MAX;
         let grown_mib = memory_of(cluster).saturating_sub(memory + of_keys) >> 20;
         step.print("crowd", capacity);
         let (refused, ratio) = (crowd.failed(), step.accepted_p99_ms / alone_p99_ms.max(0.001));
@@ -276,7 +276,7 @@ impl Overload {
         ];
         let missed = bars.into_iter().filter(|(is_missed, _)| *is_missed).map(|(_, bar)| bar.to_owned());
         let verdicts = [
-            Verdict::of("overload-memory", memory as f64 / memory_bound as f64),
+            Verdict::of("overload-memory", memory as f64 / memory_max as f64),
             Verdict::of("overload-elections", elections as f64),
             Verdict::of("overload-lost", lost as f64),
         ];

@@ -46,14 +46,14 @@ impl Transaction<'_> {
         let mut remainders = BTreeMap::new();
         let mut planned = Vec::with_capacity(placements.len());
         for Placement { task_manager: id, epoch } in placements {
-            let task_manager = self.state.task_managers.get(id).filter(|found| found.epoch == *epoch);
-            let task_manager = task_manager.ok_or(StaleDecision::TaskManager)?;
+            // The name as the state holds it: one out of a record is a copy of its own, which would live as long as the slot.
+            let found = self.state.task_managers.get_key_value(id).filter(|(_, found)| found.epoch == *epoch);
+            let (id, task_manager) = found.ok_or(StaleDecision::TaskManager)?;
             let remainder = remainders.entry(id).or_insert_with(|| Remainder::of(task_manager));
             let (slot_index, profile) = plan_slot(task_manager, remainder, wanted)?;
             used = check::queue_admits(queue, &used, &profile).map_err(check::stale_decision)?;
             let profile = self.shared_profile(task_manager, &planned, profile);
-            let task_manager = self.known_task_manager(id);
-            planned.push(PlannedSlot { task_manager, slot_index, profile });
+            planned.push(PlannedSlot { task_manager: id.clone(), slot_index, profile });
         }
         Ok(planned)
     }
@@ -74,15 +74,6 @@ impl Transaction<'_> {
         before.or_else(given).cloned().unwrap_or_else(|| Arc::new(profile))
     }
 
-    /// The name as the state holds it. A name out of a record is a copy of its own, which would live as long as the slot.
-    fn known_task_manager(&self, id: &TaskManagerId) -> TaskManagerId {
-        self.state.task_managers.get_key_value(id).map_or(id, |(known, _)| known).clone()
-    }
-
-    fn known_job(&self, id: &JobId) -> JobId {
-        self.state.jobs.get_key_value(id).map_or(id, |(known, _)| known).clone()
-    }
-
     /// Takes planned slots for a job, in order.
     pub(super) fn take_slots(
         &mut self,
@@ -90,8 +81,9 @@ impl Transaction<'_> {
         requirement: Option<&RequirementName>,
         planned: Vec<PlannedSlot>,
     ) -> Vec<AllocationId> {
-        let job = &self.known_job(job);
-        planned.into_iter().map(|slot| self.take_slot(job, requirement, slot)).collect()
+        let (known, _) = self.state.jobs.get_key_value(job).expect("slots are planned for a known job");
+        let job = known.clone();
+        planned.into_iter().map(|slot| self.take_slot(&job, requirement, slot)).collect()
     }
 
     fn take_slot(
