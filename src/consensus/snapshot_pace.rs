@@ -14,10 +14,10 @@ use tokio::time::sleep;
 use super::types::Raft;
 use crate::storage::LogStorage;
 
-/// Between two looks at the log.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// After a snapshot was asked for: it takes a while, and asking twice is of no use.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Between two looks at the log, each of which costs next to nothing.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Looks after which a snapshot that was asked for is asked for again.
+const LOOKS_MAX: u32 = 100;
 /// Bytes of entries behind the newest snapshot that call for another one, however few they are and however large it is.
 const LOG_BYTES_MAX: u64 = 64 << 20;
 /// What it costs to go through an entry again, beside its bytes: as much as so many bytes of a snapshot.
@@ -49,23 +49,30 @@ impl SnapshotPace {
             if !self.behind().calls_for_another(newest_bytes, self.entries_min) {
                 continue;
             }
+            let before = self.newest();
             if self.raft.trigger().snapshot().await.is_err() {
                 return;
             }
-            sleep(PAUSE).await;
+            for _ in 0..LOOKS_MAX {
+                if self.newest() != before {
+                    break;
+                }
+                sleep(LOOK_EVERY).await;
+            }
         }
     }
 
+    /// The index of the newest snapshot.
+    fn newest(&self) -> Option<u64> {
+        self.raft.metrics().borrow_watched().snapshot.map(|id| id.index)
+    }
+
     fn behind(&self) -> Behind {
-        let (last, snapshot) = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            (metrics.last_applied.map(|id| id.index), metrics.snapshot.map(|id| id.index))
-        };
+        let last = self.raft.metrics().borrow_watched().last_applied.map(|id| id.index);
         let statistics = self.store.statistics();
         let in_memory = u64::try_from(statistics.mirror_entries).unwrap_or(u64::MAX).max(1);
         let bytes_each = u64::try_from(statistics.mirror_bytes).unwrap_or(u64::MAX) / in_memory;
-        let entries = last.map_or(0, |last| last.saturating_sub(snapshot.unwrap_or_default()));
+        let entries = last.map_or(0, |last| last.saturating_sub(self.newest().unwrap_or_default()));
         Behind { entries, bytes: entries.saturating_mul(bytes_each) }
     }
 }
