@@ -241,12 +241,13 @@ fn check_sender(raft: &Raft, addresses: &Addresses, request: &Request) -> Result
         Request::Vote(vote) | Request::PreVote(vote) => vote.last_log_id,
         _ => return Ok(()),
     };
-    // A node whose last entry is older than a committed membership without it was a member before and is none now:
-    // ids are never used again, so it can not be one that is still to come.
+    // Who was made a voter later than what is known here to be committed has the entry that did it, and so a later last entry
+    // (in the order of the log: term, then index). Whose last entry is not later and who is no member now was one before. The
+    // index alone does not tell: what a deposed leader added to its log may reach further than what was committed since.
     let committed = &metrics.committed_membership_config;
     let is_member = committed.membership().get_node(&from.node_id).is_some();
-    let decided_later =
-        committed.log_id().is_some_and(|decided| Some(decided.index) > last_log_id.map(|id| id.index));
+    let known: Option<LogId> = metrics.local_committed.max(*committed.log_id());
+    let decided_later = known > last_log_id;
     if !is_member && decided_later { Err(Refusal::RemovedSender) } else { Ok(()) }
 }
 

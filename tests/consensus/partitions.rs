@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slotkeeper::consensus::{BarrierError, Bootstrap, ProposeError, RequestMembership};
+use slotkeeper::consensus::{BarrierError, Bootstrap, ProposeError, RequestMembership, StopReason};
 
 use super::cluster::{
     Cluster, CountingMinter, Node, Place, Settings, TIMING, record, session, until, until_true,
@@ -164,6 +164,30 @@ async fn proposals_that_were_on_their_way_when_the_leader_was_cut_off_are_unknow
         assert!(matches!(result, Err(ProposeError::Unknown | ProposeError::NoQuorum)), "{result:?}");
     }
     cluster.agree().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_leader_whose_log_reaches_further_than_what_was_decided_without_it_learns_that_it_was_removed() {
+    let (cluster, switch) = of_three().await;
+    let old = cluster.leader().await;
+    let lonely = cluster.node(old);
+    let before = lonely.consensus.status().last_log_index;
+    switch.isolate(&cluster.places[old].peer_addr, &addresses(&cluster));
+    let proposed: Vec<_> = (0..20).map(|at| lonely.consensus.propose(record(2_000 + at))).collect();
+    let results = tokio::spawn(futures::future::join_all(proposed));
+    until_true("its log grows alone", || lonely.consensus.status().last_log_index > before + 10).await;
+    let new = another_leader(&cluster, old).await;
+    let leading = &cluster.node(new).consensus;
+    until("it is removed", async || leading.remove(lonely.id()).await.ok()).await;
+    assert!(leading.status().last_log_index < lonely.consensus.status().last_log_index);
+    // The leader can not give it notice; the third one answers it.
+    switch.heal();
+    let (one, other) = (&cluster.places[old].peer_addr, &cluster.places[new].peer_addr);
+    switch.cut(one, other);
+    switch.cut(other, one);
+    let reason = tokio::time::timeout(Duration::from_secs(30), lonely.consensus.stopped()).await;
+    assert_eq!(reason.expect("it is told"), StopReason::Removed);
+    assert!(results.await.unwrap().iter().all(Result::is_err), "nothing of it was acknowledged");
 }
 
 #[tokio::test(flavor = "multi_thread")]
