@@ -16,6 +16,8 @@ mod envelope;
 mod error;
 mod plain;
 
-pub use envelope::{ENVELOPE_BYTES, Format, open, open_bytes, open_known, seal, seal_bytes, sealed_bytes};
+pub use envelope::{
+    ENVELOPE_BYTES, Format, open, open_bytes, open_known, seal, seal_bytes, seal_into, sealed_bytes,
+};
 pub use error::CodecError;
 pub use plain::{LARGEST_DECODABLE_BYTES, decode, encode, encode_onto};

@@ -4,10 +4,12 @@
 //! every stored and sent format and must not change. Decoding works on a slice of known length only, because a
 //! forged length in a stream could claim any amount of memory. Tested below with golden bytes.
 
+use std::io;
+
 use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
 use bincode::de::read::{BorrowReader, Reader};
 use bincode::de::{BorrowDecode, Decoder, DecoderImpl};
-use bincode::error::DecodeError;
+use bincode::error::{DecodeError, EncodeError};
 use bincode::serde::BorrowCompat;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -45,6 +47,18 @@ pub fn encode_onto<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) -> Res
     bincode::serde::encode_into_std_write(value, bytes, options())
         .map(drop)
         .map_err(|error| CodecError::Unencodable { reason: error.to_string() })
+}
+
+/// Writes the bytes of `value` in many small pieces.
+///
+/// # Errors
+/// Those of `writer`, and [`CodecError::Unencodable`] in the error if the type's own serialization refuses.
+pub(super) fn encode_into<T: Serialize + ?Sized>(writer: &mut impl io::Write, value: &T) -> io::Result<()> {
+    match bincode::serde::encode_into_std_write(value, writer, options()) {
+        Ok(_) => Ok(()),
+        Err(EncodeError::Io { inner, .. }) => Err(inner),
+        Err(error) => Err(io::Error::other(CodecError::Unencodable { reason: error.to_string() })),
+    }
 }
 
 /// The value whose bytes are exactly `bytes`, of which there may be at most `limit_bytes`.

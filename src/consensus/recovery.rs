@@ -346,8 +346,9 @@ fn fill(
         openraft::Membership::new(voters, members).map_err(|error| refused(error.to_string()))?;
     let last_log_id = Some(log_id(term, index));
     let meta = SnapshotMeta { last_log_id, last_membership: StoredMembership::new(last_log_id, membership) };
-    let body = replica.snapshot().encode().map_err(|error| refused(error.to_string()))?;
-    SnapshotStore::open(directory)?.save(snapshot_id(last_log_id), &meta_bytes(&meta), body.as_ref())?;
+    let view = replica.snapshot();
+    let snapshots = SnapshotStore::open(directory)?;
+    snapshots.save(snapshot_id(last_log_id), &meta_bytes(&meta), &|writer| view.write_to(writer))?;
     let store = LogStore::open(directory, LogOptions::default())?;
     let vote =
         codec::encode(&Vote::new(vote_term, FIRST_NODE)).map_err(|error| refused(error.to_string()))?;

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::errors::StopReason;
 use super::start::end;
-use crate::storage::{Snapshot, SnapshotId, SnapshotStorage, StorageError};
+use crate::storage::{Snapshot, SnapshotId, SnapshotStorage, StorageError, WriteBody};
 
 pub(super) struct SnapshotDisk {
     snapshots: Arc<dyn SnapshotStorage>,
@@ -44,15 +44,16 @@ impl SnapshotDisk {
         result
     }
 
-    fn note_size(&self, body: &[u8]) {
-        self.newest_bytes.store(u64::try_from(body.len()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    fn note_size(&self, body_bytes: u64) {
+        self.newest_bytes.store(body_bytes, Ordering::Relaxed);
     }
 }
 
 impl SnapshotStorage for SnapshotDisk {
-    fn save(&self, id: SnapshotId, meta: &[u8], body: &[u8]) -> Result<(), StorageError> {
-        self.note_size(body);
-        self.told(self.snapshots.save(id, meta, body))
+    fn save(&self, id: SnapshotId, meta: &[u8], write_body: &WriteBody<'_>) -> Result<u64, StorageError> {
+        let body_bytes = self.told(self.snapshots.save(id, meta, write_body))?;
+        self.note_size(body_bytes);
+        Ok(body_bytes)
     }
 
     fn newest_id(&self) -> Result<Option<SnapshotId>, StorageError> {
@@ -62,7 +63,7 @@ impl SnapshotStorage for SnapshotDisk {
     fn newest(&self, log_purged_through: Option<u64>) -> Result<Option<Snapshot>, StorageError> {
         let newest = self.told(self.snapshots.newest(log_purged_through))?;
         if let Some(snapshot) = &newest {
-            self.note_size(&snapshot.body);
+            self.note_size(snapshot.body.len() as u64);
         }
         Ok(newest)
     }

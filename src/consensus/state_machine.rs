@@ -30,7 +30,7 @@ pub struct StateMachine {
 
 /// The body of a snapshot: a sealed state.
 pub struct SnapshotBody {
-    /// Its bytes.
+    /// Its bytes. None of one that was just built: the disk has them, and the engine asks for its description only.
     pub sealed: Bytes,
     /// The state that they hold, if they were opened before the engine got them. It moves on when the snapshot is installed,
     /// so that there is one of it.
@@ -38,6 +38,11 @@ pub struct SnapshotBody {
 }
 
 impl SnapshotBody {
+    /// What is on the disk.
+    fn stored() -> Self {
+        Self::own(Bytes::new())
+    }
+
     /// Bytes that this node has written itself.
     pub(super) fn own(sealed: Bytes) -> Self {
         Self { sealed, prepared: None }
@@ -114,7 +119,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             };
             let is_stored = snapshots.newest_id()? == Some(id);
             if !is_stored {
-                snapshots.save(id, &meta_bytes, sealed.as_ref())?;
+                snapshots.save(id, &meta_bytes, &|writer| writer.write_all(&sealed))?;
             }
             replica.replace(prepared).map(drop).map_err(unreadable)
         })
@@ -149,10 +154,9 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let (id, meta, snapshots) =
             (snapshot_id(self.meta.last_log_id), self.meta.clone(), self.snapshots.clone());
         in_background(move || {
-            let body = view.encode().map_err(unreadable)?;
-            snapshots.save(id, &meta_bytes(&meta), body.as_ref())?;
-            tracing::info!(revision = %view.revision(), index = id.index, bytes = body.len(), "snapshot saved");
-            Ok(Snapshot { meta, snapshot: SnapshotBody::own(body) })
+            let bytes = snapshots.save(id, &meta_bytes(&meta), &|writer| view.write_to(writer))?;
+            tracing::info!(revision = %view.revision(), index = id.index, bytes, "snapshot saved");
+            Ok(Snapshot { meta, snapshot: SnapshotBody::stored() })
         })
         .await
     }

@@ -4,6 +4,8 @@
 //! carries its own hash and is refused if it does not decode to it. What it must not do: change either layout
 //! without a new version. Golden bytes of records are tested with the types of `domain`; the envelope in `codec`.
 
+use std::io;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -48,15 +50,18 @@ type OpenedTwo = ([u8; 32], State, SettingChanges);
 /// Version 1.
 type OpenedOne = ([u8; 32], State);
 
-/// The bytes of a whole state.
-pub(super) fn seal_state(state: &State) -> Result<Bytes, ReplicaError> {
+/// Writes a whole state in pieces: its bytes may be more than there is room for.
+///
+/// # Errors
+/// Those of `writer`; also if a part of the state has no encoded form.
+pub(super) fn seal_state(state: &State, writer: &mut dyn io::Write) -> io::Result<()> {
     let sealed = SealedState {
         hash: state.hash().0,
         state,
         setting_changes: state.setting_changes(),
         former_timeout: state.former_timeout(),
     };
-    codec::seal(STATE_FORMAT, &sealed).map_err(ReplicaError::State)
+    codec::seal_into(STATE_FORMAT, &sealed, writer)
 }
 
 /// The state that `body` holds, with its indexes rebuilt.
@@ -107,6 +112,12 @@ mod tests {
         state
     }
 
+    fn sealed(state: &State) -> Vec<u8> {
+        let mut sealed = Vec::new();
+        seal_state(state, &mut sealed).unwrap();
+        sealed
+    }
+
     fn changed(patch: SettingsPatch) -> State {
         let mut state = begun();
         let commands = vec![KeyedCommand { key: None, command: Command::ChangeSettings(patch) }];
@@ -117,7 +128,7 @@ mod tests {
     #[test]
     fn a_state_reads_back_with_the_changes_of_its_settings() {
         let state = changed(SettingsPatch { lease_grace_ms: Some(1), ..SettingsPatch::default() });
-        let opened = open_state(&seal_state(&state).unwrap()).unwrap();
+        let opened = open_state(&sealed(&state)).unwrap();
         assert_eq!(opened.setting_changes().revision_of("lease_grace"), Revision(2));
         assert_eq!(opened.hash(), state.hash());
         assert_ne!(opened.hash(), state.with(SettingChanges::default(), None).hash());
@@ -127,7 +138,7 @@ mod tests {
     fn a_state_reads_back_with_the_timeout_that_was_lowered() {
         let state = changed(SettingsPatch { heartbeat_timeout_ms: Some(4_000), ..SettingsPatch::default() });
         assert_eq!(state.promised_timeout_ms(), 5_000);
-        let opened = open_state(&seal_state(&state).unwrap()).unwrap();
+        let opened = open_state(&sealed(&state)).unwrap();
         assert_eq!(opened.former_timeout(), state.former_timeout());
         assert_eq!(opened.hash(), state.hash());
         assert_ne!(opened.hash(), state.clone().with(state.setting_changes().clone(), None).hash());

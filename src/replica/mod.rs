@@ -9,6 +9,7 @@ mod error;
 mod format;
 mod recent;
 
+use std::io;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -249,12 +250,22 @@ impl SnapshotView {
         self.state.revision()
     }
 
-    /// The bytes that [`Replica::install`] takes.
+    /// Writes the bytes that [`Replica::install`] takes, in pieces.
     ///
     /// # Errors
-    /// [`ReplicaError::State`] if a part of the state has no encoded form.
-    pub fn encode(&self) -> Result<Bytes, ReplicaError> {
-        format::seal_state(&self.state)
+    /// Those of `writer`; also if a part of the state has no encoded form.
+    pub fn write_to(&self, writer: &mut dyn io::Write) -> io::Result<()> {
+        format::seal_state(&self.state, writer)
+    }
+
+    /// The bytes that [`Replica::install`] takes, in memory.
+    ///
+    /// # Errors
+    /// If a part of the state has no encoded form.
+    pub fn encode(&self) -> io::Result<Bytes> {
+        let mut bytes = Vec::new();
+        self.write_to(&mut bytes)?;
+        Ok(bytes.into())
     }
 }
 

@@ -43,7 +43,7 @@ pub use error::{Damage, Quarantine, StorageError};
 pub use identity::Identity;
 pub use log::{Done, LogBounds, LogEntry, LogOptions, LogStore};
 pub use record::RECORD_CAP_BYTES;
-pub use snapshot::{IncomingSnapshot, SavedSnapshot, Snapshot, SnapshotId, SnapshotStore};
+pub use snapshot::{IncomingSnapshot, SavedSnapshot, Snapshot, SnapshotId, SnapshotStore, WriteBody};
 pub use space::{Space, SpaceState};
 pub use statistics::LogStatistics;
 pub use stores::{DiskStores, LogStorage, OpenStores, SnapshotStorage, Stores};

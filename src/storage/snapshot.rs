@@ -7,7 +7,7 @@
 //! `tests/storage/snapshots.rs` and with faults in `tests/storage/faults.rs`.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,11 +16,14 @@ use uuid::Uuid;
 
 use super::directory::{create_durably, sync_directory};
 use super::disk::Disk;
-use super::snapshot_file::{self, SnapshotHead, SnapshotWriter};
+use super::snapshot_file::{self, Found, SnapshotHead, SnapshotWriter};
 use super::{Damage, DataDir, StorageError};
 
 /// How many snapshots stay: the newest, and one to fall back to.
 const KEPT_SNAPSHOTS: usize = 2;
+
+/// Writes the body of a snapshot. An error of the writer ends it and is passed on.
+pub type WriteBody<'a> = dyn Fn(&mut dyn Write) -> io::Result<()> + 'a;
 
 /// The last entry that a snapshot covers. Ordered by index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,25 +107,23 @@ impl SnapshotStore {
         Ok(SnapshotStore { shared: Arc::new(shared) })
     }
 
-    /// Stores a snapshot; it is durable and has been read back when this returns.
+    /// Stores a snapshot whose body `write_body` writes, in pieces of its choice; it is durable and has been read back when
+    /// this returns.
     ///
     /// # Errors
-    /// [`StorageError::Io`], also for an error of `body`; [`StorageError::Quarantine`] if what was read back differs.
+    /// [`StorageError::Io`], also for an error of `write_body`; [`StorageError::Quarantine`] if what was read back differs.
     pub fn save(
         &self,
         id: SnapshotId,
         meta: &[u8],
-        mut body: impl Read,
+        write_body: &WriteBody<'_>,
     ) -> Result<SavedSnapshot, StorageError> {
-        let mut incoming = self.receive(id, meta)?;
-        let mut piece = vec![0; 256 << 10];
-        loop {
-            let length =
-                body.read(&mut piece).map_err(|error| StorageError::io("read", &self.shared.path, &error))?;
-            if length == 0 {
-                return incoming.publish();
-            }
-            incoming.append(&piece[..length])?;
+        let mut body = Body { incoming: self.receive(id, meta)?, failure: None };
+        let written = write_body(&mut body);
+        match (body.failure, written) {
+            (Some(failure), _) => Err(failure),
+            (None, Err(error)) => Err(StorageError::io("write a snapshot to", &self.shared.path, &error)),
+            (None, Ok(())) => body.incoming.publish(),
         }
     }
 
@@ -200,7 +201,7 @@ impl SnapshotStore {
     }
 
     fn load(&self, file: &Listed) -> Result<Snapshot, StorageError> {
-        let (head, body, body_checksum) = snapshot_file::read(&file.path)?;
+        let (Found { head, body_checksum, .. }, body) = snapshot_file::read(&file.path)?;
         if head.cluster_id != self.shared.cluster_id {
             let detail = format!("{} is of cluster {}", file.path.display(), head.cluster_id);
             return Err(StorageError::quarantine(Damage::OtherCluster, detail));
@@ -273,8 +274,8 @@ impl IncomingSnapshot {
         let _changing = store.changing();
         let (body_bytes, body_checksum) = (writer.body_bytes(), writer.body_checksum());
         let path = writer.publish()?;
-        let (head, body, found_checksum) = snapshot_file::read(&path)?;
-        let is_same = (head.index, head.term, body.len() as u64, found_checksum)
+        let found = snapshot_file::verify(&path)?;
+        let is_same = (found.head.index, found.head.term, found.body_bytes, found.body_checksum)
             == (id.index, id.term, body_bytes, body_checksum);
         if !is_same {
             let detail = format!("{} does not hold what was written", path.display());
@@ -282,6 +283,27 @@ impl IncomingSnapshot {
         }
         store.remove_older()?;
         Ok(SavedSnapshot { id, path, body_bytes, body_checksum })
+    }
+}
+
+/// The body of a snapshot as somebody writes it; keeps what the disk said.
+struct Body {
+    incoming: IncomingSnapshot,
+    failure: Option<StorageError>,
+}
+
+impl Write for Body {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        self.incoming.append(piece).map_err(|failure| {
+            let told = io::Error::other(failure.to_string());
+            self.failure = Some(failure);
+            told
+        })?;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -5,8 +5,8 @@
 //! can be streamed. A file is written under an unfinished name and renamed when it is whole and synced. Tested below
 //! and in `tests/storage/snapshots.rs`.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ use super::{Damage, StorageError, format};
 use crate::codec::{self, CodecError, ENVELOPE_BYTES};
 
 const TRAILER_BYTES: usize = 12;
+/// What is read at a time.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// Whose snapshot it is and what it covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,10 +120,38 @@ impl Drop for SnapshotWriter {
     }
 }
 
-/// Reads a file and checks all of it; gives head, body and the checksum of the body.
-pub(super) fn read(path: &Path) -> Result<(SnapshotHead, Bytes, u32), StorageError> {
-    let content = fs::read(path).map_err(|error| StorageError::io("read", path, &error))?;
-    parse(content.into()).map_err(|error| match error {
+/// What a file was found to hold, all of it checked.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) head: SnapshotHead,
+    pub(super) body_bytes: u64,
+    pub(super) body_checksum: u32,
+}
+
+/// Reads a file and checks all of it.
+pub(super) fn read(path: &Path) -> Result<(Found, Bytes), StorageError> {
+    let mut body = Vec::new();
+    let found = scan_file(path, |file_bytes, piece| {
+        if body.capacity() == 0 {
+            body.reserve_exact(file_bytes);
+        }
+        body.extend_from_slice(piece);
+    })?;
+    Ok((found, body.into()))
+}
+
+/// Checks all of a file without holding it.
+pub(super) fn verify(path: &Path) -> Result<Found, StorageError> {
+    scan_file(path, |_, _| {})
+}
+
+fn scan_file(path: &Path, mut take: impl FnMut(usize, &[u8])) -> Result<Found, StorageError> {
+    let reading = |error: io::Error| StorageError::io("read", path, &error);
+    let file = File::open(path).map_err(reading)?;
+    let file_bytes = file.metadata().map_err(reading)?.len();
+    let room = usize::try_from(file_bytes).unwrap_or(usize::MAX);
+    let scanned = scan(file, file_bytes, |piece| take(room, piece)).map_err(reading)?;
+    scanned.map_err(|error| match error {
         CodecError::NewerVersion { .. } | CodecError::OlderVersion { .. } => {
             StorageError::OtherRelease { path: path.to_owned(), reason: error.to_string() }
         }
@@ -131,35 +161,80 @@ pub(super) fn read(path: &Path) -> Result<(SnapshotHead, Bytes, u32), StorageErr
     })
 }
 
-fn parse(content: Bytes) -> Result<(SnapshotHead, Bytes, u32), CodecError> {
-    let found_bytes = content.len() as u64;
+/// Goes through the `found_bytes` of a file in pieces and gives those of the body to `take`, before they are checked.
+fn scan(
+    mut content: impl Read,
+    found_bytes: u64,
+    mut take: impl FnMut(&[u8]),
+) -> io::Result<Result<Found, CodecError>> {
     let truncated = |expected_bytes: u64| CodecError::Truncated { found_bytes, expected_bytes };
-    let smallest_bytes = ENVELOPE_BYTES + TRAILER_BYTES;
-    if content.len() < smallest_bytes {
-        return Err(truncated(smallest_bytes as u64));
+    let smallest_bytes = (ENVELOPE_BYTES + TRAILER_BYTES) as u64;
+    let Some(most_bytes) = found_bytes.checked_sub(TRAILER_BYTES as u64) else {
+        return Ok(Err(truncated(smallest_bytes)));
+    };
+    let mut sealed_head = vec![0; ENVELOPE_BYTES];
+    if most_bytes < ENVELOPE_BYTES as u64 {
+        return Ok(Err(truncated(smallest_bytes)));
     }
-    let head_bytes = codec::sealed_bytes(&content)
-        .filter(|length| *length <= content.len() - TRAILER_BYTES)
-        .ok_or_else(|| truncated(smallest_bytes as u64))?;
-    let head: SnapshotHead = codec::open(format::SNAPSHOT, &content[..head_bytes])?;
-    let trailer_at = content.len() - TRAILER_BYTES;
-    let (length, checksum) = content[trailer_at..].split_at(8);
-    let body_bytes = u64::from_le_bytes(length.try_into().expect("the trailer begins with eight bytes"));
-    let checksum = u32::from_le_bytes(checksum.try_into().expect("the trailer ends with four bytes"));
-    if body_bytes != (trailer_at - head_bytes) as u64 {
-        return Err(truncated(((head_bytes + TRAILER_BYTES) as u64).saturating_add(body_bytes)));
+    content.read_exact(&mut sealed_head)?;
+    let announced = codec::sealed_bytes(&sealed_head).filter(|length| *length as u64 <= most_bytes);
+    let Some(head_bytes) = announced else { return Ok(Err(truncated(smallest_bytes))) };
+    sealed_head.resize(head_bytes, 0);
+    content.read_exact(&mut sealed_head[ENVELOPE_BYTES..])?;
+    let head = match codec::open::<SnapshotHead>(format::SNAPSHOT, &sealed_head) {
+        Ok(head) => head,
+        Err(error) => return Ok(Err(error)),
+    };
+    let body_bytes = most_bytes - head_bytes as u64;
+    let (mut checksum, mut body_checksum) = (crc32c::crc32c(&sealed_head), 0);
+    read_pieces(&mut content, body_bytes, |piece| {
+        checksum = crc32c::crc32c_append(checksum, piece);
+        body_checksum = crc32c::crc32c_append(body_checksum, piece);
+        take(piece);
+    })?;
+    let mut trailer = [0; TRAILER_BYTES];
+    content.read_exact(&mut trailer)?;
+    let checked = check_trailer(trailer, body_bytes, checksum, found_bytes);
+    Ok(checked.map(|()| Found { head, body_bytes, body_checksum }))
+}
+
+fn read_pieces(content: &mut impl Read, bytes: u64, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut left = bytes;
+    while left > 0 {
+        let length = usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+        content.read_exact(&mut piece[..length])?;
+        take(&piece[..length]);
+        left -= length as u64;
     }
-    let expected = crc32c::crc32c(&content[..trailer_at + 8]);
-    if checksum != expected {
-        return Err(CodecError::WrongChecksum { found: checksum, expected });
+    Ok(())
+}
+
+/// Holds the end of a file against what was read before it.
+fn check_trailer(
+    trailer: [u8; TRAILER_BYTES],
+    body_bytes: u64,
+    before: u32,
+    found_bytes: u64,
+) -> Result<(), CodecError> {
+    let (length, checksum) = trailer.split_at(8);
+    let written_bytes = u64::from_le_bytes(length.try_into().expect("the trailer begins with eight bytes"));
+    let found = u32::from_le_bytes(checksum.try_into().expect("the trailer ends with four bytes"));
+    if written_bytes != body_bytes {
+        let expected_bytes = (found_bytes - body_bytes).saturating_add(written_bytes);
+        return Err(CodecError::Truncated { found_bytes, expected_bytes });
     }
-    let body = content.slice(head_bytes..trailer_at);
-    let body_checksum = crc32c::crc32c(&body);
-    Ok((head, body, body_checksum))
+    let expected = crc32c::crc32c_append(before, length);
+    if found != expected {
+        return Err(CodecError::WrongChecksum { found, expected });
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::storage::RealDisk;
     use proptest::prelude::*;
@@ -188,6 +263,27 @@ mod tests {
         assert_eq!(content, golden);
     }
 
+    fn scanned(content: &[u8]) -> Result<(Found, Vec<u8>), CodecError> {
+        let mut body = Vec::new();
+        let found = scan(content, content.len() as u64, |piece| body.extend_from_slice(piece)).unwrap();
+        found.map(|found| (found, body))
+    }
+
+    #[test]
+    fn a_body_of_many_pieces_is_read_and_verified() {
+        let body: Vec<u8> = (0..=255).cycle().take(3 * PIECE_BYTES + 7).collect();
+        let (_directory, path) = written(&body);
+        let (found, read_body) = read(&path).unwrap();
+        assert_eq!((found.body_bytes, found.body_checksum), (body.len() as u64, crc32c::crc32c(&body)));
+        assert_eq!(found.head, head());
+        assert_eq!(read_body, body);
+        assert_eq!(verify(&path).unwrap(), found);
+        let mut content = fs::read(&path).unwrap();
+        content[2 * PIECE_BYTES] ^= 1;
+        fs::write(&path, content).unwrap();
+        assert!(matches!(verify(&path), Err(StorageError::Quarantine(_))));
+    }
+
     #[test]
     fn a_dropped_writer_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
@@ -208,12 +304,12 @@ mod tests {
         ) {
             let (_directory, path) = written(&body);
             let content = fs::read(path).unwrap();
-            prop_assert_eq!(&parse(content.clone().into()).unwrap().1[..], &body[..]);
+            prop_assert_eq!(&scanned(&content).unwrap().1[..], &body[..]);
             let place = place.index(content.len());
-            prop_assert!(parse(Bytes::copy_from_slice(&content[..place])).is_err());
+            prop_assert!(scanned(&content[..place]).is_err());
             let mut changed = content;
             changed[place] ^= change;
-            prop_assert!(parse(changed.into()).is_err());
+            prop_assert!(scanned(&changed).is_err());
         }
     }
 }

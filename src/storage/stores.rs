@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::{
     DataDir, Done, LogBounds, LogEntry, LogOptions, LogStatistics, LogStore, Snapshot, SnapshotId,
-    SnapshotStore, StorageError,
+    SnapshotStore, StorageError, WriteBody,
 };
 
 /// The log of a node; see [`LogStore`] for what each method promises.
@@ -37,7 +37,8 @@ pub trait LogStorage: Send + Sync {
 
 /// The snapshots of a node; see [`SnapshotStore`] for what each method promises.
 pub trait SnapshotStorage: Send + Sync {
-    fn save(&self, id: SnapshotId, meta: &[u8], body: &[u8]) -> Result<(), StorageError>;
+    /// Gives the length of the body.
+    fn save(&self, id: SnapshotId, meta: &[u8], write_body: &WriteBody<'_>) -> Result<u64, StorageError>;
     /// The newest by name; its content is not looked at.
     fn newest_id(&self) -> Result<Option<SnapshotId>, StorageError>;
     fn newest(&self, log_purged_through: Option<u64>) -> Result<Option<Snapshot>, StorageError>;
@@ -125,8 +126,8 @@ impl LogStorage for LogStore {
 }
 
 impl SnapshotStorage for SnapshotStore {
-    fn save(&self, id: SnapshotId, meta: &[u8], body: &[u8]) -> Result<(), StorageError> {
-        self.save(id, meta, body).map(drop)
+    fn save(&self, id: SnapshotId, meta: &[u8], write_body: &WriteBody<'_>) -> Result<u64, StorageError> {
+        self.save(id, meta, write_body).map(|saved| saved.body_bytes)
     }
 
     fn newest_id(&self) -> Result<Option<SnapshotId>, StorageError> {

@@ -167,7 +167,8 @@ async fn proposals_that_were_on_their_way_when_the_leader_was_cut_off_are_unknow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_removed_leader_whose_log_reaches_further_than_what_was_decided_without_it_learns_that_it_was_removed() {
+async fn a_removed_leader_whose_log_reaches_further_than_what_was_decided_without_it_learns_that_it_was_removed()
+ {
     let (cluster, switch) = of_three().await;
     let old = cluster.leader().await;
     let lonely = cluster.node(old);

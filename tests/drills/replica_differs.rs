@@ -34,7 +34,7 @@ fn alter_snapshot(data_dir: &Path) {
     let snapshots = SnapshotStore::open(&directory).unwrap();
     let stored = snapshots.newest(None).unwrap().expect("the server has taken a snapshot");
     let body = altered(&stored.body);
-    snapshots.save(stored.id, &stored.meta, body.as_ref()).unwrap();
+    snapshots.save(stored.id, &stored.meta, &|writer| writer.write_all(&body)).unwrap();
 }
 
 fn altered(body: &[u8]) -> bytes::Bytes {

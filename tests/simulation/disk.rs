@@ -10,7 +10,7 @@ use bytes::Bytes;
 use slotkeeper::codec;
 use slotkeeper::storage::{
     DataDir, Done, LogBounds, LogEntry, LogStatistics, LogStorage, OpenStores, Snapshot, SnapshotId,
-    SnapshotStorage, StorageError, Stores,
+    SnapshotStorage, StorageError, Stores, WriteBody,
 };
 use tokio::sync::watch;
 
@@ -437,12 +437,15 @@ impl LogStorage for Handle {
 }
 
 impl SnapshotStorage for Handle {
-    fn save(&self, id: SnapshotId, meta: &[u8], body: &[u8]) -> Result<(), StorageError> {
-        let (meta, body) = (Bytes::copy_from_slice(meta), Bytes::copy_from_slice(body));
+    fn save(&self, id: SnapshotId, meta: &[u8], write_body: &WriteBody<'_>) -> Result<u64, StorageError> {
+        let mut body = Vec::new();
+        write_body(&mut body).expect("memory takes everything");
+        let body_bytes = body.len() as u64;
+        let (meta, body) = (Bytes::copy_from_slice(meta), Bytes::from(body));
         let snapshot = Snapshot { id, meta, body, body_checksum: 0 };
         let mut state = self.disk.lock();
         if state.life != self.life {
-            return Ok(());
+            return Ok(body_bytes);
         }
         if state.is_full {
             return Err(state.fail());
@@ -455,7 +458,7 @@ impl SnapshotStorage for Handle {
             state.synced.snapshots.push(snapshot);
             state.promises.snapshot = state.promises.snapshot.max(id.index);
         }
-        Ok(())
+        Ok(body_bytes)
     }
 
     fn newest_id(&self) -> Result<Option<SnapshotId>, StorageError> {

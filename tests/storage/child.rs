@@ -156,7 +156,9 @@ fn write_and_end(home: &Path, report: &Path, seed: u64) {
         if submitted % SNAPSHOT_EVERY == 0 {
             let index = submitted / SNAPSHOT_EVERY;
             let body = vec![7; 300_000];
-            snapshots.save(SnapshotId { index, term: 1 }, b"meta", &body[..]).unwrap();
+            snapshots
+                .save(SnapshotId { index, term: 1 }, b"meta", &|writer| writer.write_all(&body[..]))
+                .unwrap();
             report.write_all_at(&index.to_le_bytes(), 16).unwrap();
         }
     }

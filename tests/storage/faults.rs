@@ -97,7 +97,9 @@ fn write(home: &Path, script: &mut Script, requests: u64, copy: &Path) {
     let bounds = store.bounds();
     let purged = bounds.purged.expect("the script purges");
     for (index, term) in [(purged.0, purged.1), (purged.0 + 10, bounds.last.unwrap().1)] {
-        snapshots.save(SnapshotId { index, term }, b"meta", &snapshot_body(index)[..]).unwrap();
+        snapshots
+            .save(SnapshotId { index, term }, b"meta", &|writer| writer.write_all(&snapshot_body(index)[..]))
+            .unwrap();
     }
     copy_directory(home, copy);
     store.shutdown();

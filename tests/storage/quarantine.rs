@@ -344,7 +344,9 @@ fn a_snapshot_that_does_not_reach_the_log_is_a_quarantine() {
     let snapshots = SnapshotStore::open(&directory).unwrap();
     assert_eq!(snapshots.newest(None).unwrap(), None);
     assert_eq!(snapshots.newest(Some(5)).unwrap_err().damage(), Some(&Damage::SnapshotLost));
-    snapshots.save(SnapshotId { index: 4, term: 1 }, b"meta", &b"body"[..]).unwrap();
+    snapshots
+        .save(SnapshotId { index: 4, term: 1 }, b"meta", &|writer| writer.write_all(&b"body"[..]))
+        .unwrap();
     assert_eq!(snapshots.newest(Some(5)).unwrap_err().damage(), Some(&Damage::SnapshotLost));
     assert_eq!(snapshots.newest(Some(4)).unwrap().unwrap().body, "body");
 }

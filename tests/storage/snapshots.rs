@@ -26,7 +26,9 @@ fn the_newest_snapshot_is_read_back_after_reopening_and_two_are_kept() {
     let store = snapshots(home.path());
     let body = vec![5; 700_000];
     for index in [10, 20, 30] {
-        let saved = store.save(id(index), format!("meta {index}").as_bytes(), &body[..]).unwrap();
+        let saved = store
+            .save(id(index), format!("meta {index}").as_bytes(), &|writer| writer.write_all(&body[..]))
+            .unwrap();
         assert_eq!((saved.id, saved.body_bytes), (id(index), 700_000));
         assert_eq!(saved.body_checksum, crc32c::crc32c(&body));
     }
@@ -44,7 +46,7 @@ fn a_snapshot_that_comes_late_does_not_push_out_a_newer_one() {
     let home = quick_directory();
     let store = snapshots(home.path());
     for index in [20, 30, 10] {
-        store.save(id(index), b"", &b"body"[..]).unwrap();
+        store.save(id(index), b"", &|writer| writer.write_all(&b"body"[..])).unwrap();
     }
     assert_eq!(store.newest(Some(30)).unwrap().unwrap().id, id(30));
     assert_eq!(names(home.path()), ["snap-3-20-1", "snap-3-30-2"]);
@@ -91,7 +93,9 @@ fn a_damaged_newest_snapshot_is_set_aside_if_the_log_reaches_the_one_before() {
     let home = quick_directory();
     let store = snapshots(home.path());
     for index in [10, 20] {
-        store.save(id(index), b"meta", format!("body {index}").as_bytes()).unwrap();
+        store
+            .save(id(index), b"meta", &|writer| writer.write_all(format!("body {index}").as_bytes()))
+            .unwrap();
     }
     let path = &store.list().unwrap()[0].1;
     let mut content = fs::read(path).unwrap();
@@ -103,14 +107,15 @@ fn a_damaged_newest_snapshot_is_set_aside_if_the_log_reaches_the_one_before() {
     assert_eq!(names(home.path()), ["snap-3-10-1", "snap-3-20-2.damaged"], "the evidence is kept");
     assert_eq!(store.newest(Some(15)).unwrap_err().damage(), Some(&Damage::SnapshotLost));
     assert_eq!(store.newest(Some(10)).unwrap().unwrap().body, "body 10");
-    store.save(id(18), b"meta", &b"body 18"[..]).unwrap();
+    store.save(id(18), b"meta", &|writer| writer.write_all(&b"body 18"[..])).unwrap();
     assert_eq!(store.newest(Some(15)).unwrap().unwrap().body, "body 18");
 }
 
 #[test]
 fn a_snapshot_of_another_cluster_is_refused() {
     let (home, other) = (quick_directory(), quick_directory());
-    let saved = snapshots(home.path()).save(id(10), b"meta", &b"body"[..]).unwrap();
+    let saved =
+        snapshots(home.path()).save(id(10), b"meta", &|writer| writer.write_all(&b"body"[..])).unwrap();
     let content = fs::read(&saved.path).unwrap();
     let options = crate::store::directory_options(std::sync::Arc::new(slotkeeper::storage::RealDisk));
     let stranger = slotkeeper::storage::DataDir::open(other.path(), options).unwrap();
@@ -132,10 +137,10 @@ fn the_order_is_sync_rename_sync_of_the_directory_and_only_then_removal() {
     let (home, disk) = (quick_directory(), WatchedDisk::default());
     let store = SnapshotStore::open(&directory_on(home.path(), disk.shared()).unwrap()).unwrap();
     for index in [10, 20] {
-        store.save(id(index), b"", &b"body"[..]).unwrap();
+        store.save(id(index), b"", &|writer| writer.write_all(&b"body"[..])).unwrap();
     }
     disk.take_events();
-    store.save(id(30), b"", &b"body"[..]).unwrap();
+    store.save(id(30), b"", &|writer| writer.write_all(&b"body"[..])).unwrap();
     let name = |name: &str| name.to_owned();
     let expected = [
         Event::Sync(name("snap-3-30-3.tmp")),
@@ -156,9 +161,9 @@ fn a_failure_at_any_step_leaves_the_snapshot_before_usable() {
     for step in steps {
         let (home, disk) = (quick_directory(), WatchedDisk::default());
         let store = SnapshotStore::open(&directory_on(home.path(), disk.shared()).unwrap()).unwrap();
-        store.save(id(10), b"", &b"body 10"[..]).unwrap();
+        store.save(id(10), b"", &|writer| writer.write_all(&b"body 10"[..])).unwrap();
         disk.fail(step.clone(), 0);
-        assert!(store.save(id(20), b"", &b"body 20"[..]).is_err(), "{step:?}");
+        assert!(store.save(id(20), b"", &|writer| writer.write_all(&b"body 20"[..])).is_err(), "{step:?}");
         drop(store);
         let newest = snapshots(home.path()).newest(Some(10)).unwrap().unwrap();
         assert!(newest.body == "body 10" || newest.body == "body 20", "{step:?}");
@@ -167,15 +172,12 @@ fn a_failure_at_any_step_leaves_the_snapshot_before_usable() {
 }
 
 #[test]
-fn an_unreadable_body_is_an_error_and_leaves_nothing() {
-    struct Unreadable;
-    impl std::io::Read for Unreadable {
-        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-            Err(std::io::Error::other("no body"))
-        }
-    }
+fn a_body_that_can_not_be_written_is_an_error_and_leaves_nothing() {
     let home = quick_directory();
     let store = snapshots(home.path());
-    assert!(matches!(store.save(id(10), b"", Unreadable), Err(StorageError::Io { .. })));
+    assert!(matches!(
+        store.save(id(10), b"", &|_| Err(std::io::Error::other("no body"))),
+        Err(StorageError::Io { .. })
+    ));
     assert_eq!(names(home.path()), [""; 0]);
 }
