@@ -83,7 +83,11 @@ where
                 Poll::Pending => break,
                 Poll::Ready(None) => self.input = None,
                 Poll::Ready(Some(request)) => {
-                    frames.as_mut().start_send(seal_request(self.addresses, &Request::Append(request)))?;
+                    let request = match self.purpose {
+                        Purpose::Heartbeat => Request::Heartbeat(request),
+                        _ => Request::Append(request),
+                    };
+                    frames.as_mut().start_send(seal_request(self.addresses, &request))?;
                     if self.in_flight == 0 {
                         self.restart_deadline();
                     }

@@ -56,7 +56,7 @@ pub(super) struct Envelope<B> {
 /// What a node asks of another. Append only.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Request {
-    /// Entries or a heartbeat; a connection that has carried one carries nothing else.
+    /// Entries; a connection that has carried some carries nothing else.
     Append(AppendEntriesRequest<TypeConfig>),
     /// A vote in an election.
     Vote(VoteRequest<TypeConfig>),
@@ -78,6 +78,8 @@ pub(super) enum Request {
     Report,
     /// The receiver is no longer a member; its id is never used again.
     Removed,
+    /// Is the leader still heard? Without entries, and answered before anything is written.
+    Heartbeat(AppendEntriesRequest<TypeConfig>),
 }
 
 /// The head of a snapshot.
@@ -289,7 +291,10 @@ mod tests {
             entries: Vec::new(),
             leader_commit: None,
         };
-        assert_eq!(bytes(Request::Append(append)), [head, vec![0, 5, 1, 1, 1, 1, 4, 9, 0, 0]].concat());
+        let fields = [5, 1, 1, 1, 1, 4, 9, 0, 0];
+        let heartbeat = Request::Heartbeat(append.clone());
+        assert_eq!(bytes(Request::Append(append)), [&head[..], &[0], &fields].concat());
+        assert_eq!(bytes(heartbeat), [&head[..], &[11], &fields].concat());
     }
 
     #[test]

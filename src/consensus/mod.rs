@@ -23,6 +23,7 @@ mod errors;
 mod fast_path;
 mod founder;
 mod handle;
+mod heartbeat_receiver;
 mod local_node;
 mod log_store;
 mod membership;

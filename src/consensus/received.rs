@@ -32,7 +32,7 @@ pub struct ReceivedCounts {
 impl Received {
     pub(super) fn count(&self, request: &Request) {
         let counter = match request {
-            Request::Append(_) => &self.appends,
+            Request::Append(_) | Request::Heartbeat(_) => &self.appends,
             Request::Vote(_) => &self.votes,
             Request::PreVote(_) => &self.pre_votes,
             Request::TransferLeader(_) => &self.transfers,

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use super::append_receiver;
 use super::connection::{Connection, ConnectionError, seal_reply};
 use super::contacts::Contacts;
+use super::heartbeat_receiver;
 use super::local_node::LocalNode;
 use super::messages::{Addresses, Envelope, PeerReport, Refusal, Reply, Request, TransferReply};
 use super::received::Received;
@@ -121,6 +122,8 @@ impl Server {
     /// Answers single requests, one after the other, until the connection becomes a stream or ends.
     async fn converse(self: Arc<Self>, mut connection: Connection) -> Result<(), ConnectionError> {
         let mut is_first = true;
+        // A leader is heard for as long as its heartbeats have a connection.
+        let mut contact = None;
         loop {
             let next = if is_first {
                 timeout(FIRST_MESSAGE_WITHIN, connection.next_request()).await.unwrap_or(Ok(None))
@@ -146,6 +149,11 @@ impl Server {
                 }
                 (Request::SnapshotBegin(begin), Some(raft)) => {
                     snapshot_receiver::receive(&self, &raft, &mut connection, (addresses, begin)).await?
+                }
+                (Request::Heartbeat(heartbeat), Some(raft)) => {
+                    contact.get_or_insert_with(|| self.contacts.enter(addresses.from.node_id));
+                    let answered = heartbeat_receiver::answer(&raft, heartbeat).await;
+                    answered.map_or_else(Reply::Failed, Reply::Append)
                 }
                 (request, raft) => self.answer(request, raft.as_ref()).await,
             };
