@@ -25,12 +25,35 @@ impl State {
     /// The hash of the state. It walks everything, so it costs time in proportion to the size of the state.
     pub fn hash(&self) -> StateHash {
         let mut hasher = ValueHasher::with_buffer(STATE_BUFFER_BYTES);
-        hasher.write(self);
+        // All fields are named, so that a new one can not be forgotten. Tuples and structs add nothing to what they hold.
+        let Self {
+            cluster,
+            revision,
+            session,
+            session_node,
+            now,
+            chain,
+            counters,
+            settings,
+            task_managers,
+            jobs,
+            queues,
+            allocations,
+            ended,
+            idempotency,
+            minted_nodes,
+            setting_changes,
+            former_timeout,
+            indexes: _,
+        } = self;
+        hasher.write(&(cluster, revision, session, session_node, now, chain, counters, settings));
+        hasher.write(&(task_managers, jobs, queues, allocations, ended));
+        hasher.write(&(idempotency.values(), minted_nodes));
         // Appended only where there is any, so that states of earlier logs keep their hashes.
-        if !self.setting_changes.is_empty() {
-            hasher.write(&("setting changes", &self.setting_changes));
+        if !setting_changes.is_empty() {
+            hasher.write(&("setting changes", setting_changes));
         }
-        if let Some(former) = self.former_timeout {
+        if let Some(former) = former_timeout {
             hasher.write(&("former timeout", former));
         }
         StateHash(hasher.finish())

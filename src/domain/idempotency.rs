@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{SeqAccess, Visitor};
+use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::command::RequestKey;
@@ -128,6 +129,11 @@ impl IdempotencyTable {
         self.answers.iter().map(|(_, remembered)| remembered)
     }
 
+    /// All answers for a serializer that is not `codec`'s.
+    pub(super) fn values(&self) -> Values<'_> {
+        Values(self)
+    }
+
     /// The remembered answer to `request`, or the refusal because the key was used for another request.
     pub fn replay(&self, request: &RequestKey) -> Option<Outcome> {
         let (_, remembered) = self.find(&request.key)?;
@@ -199,13 +205,23 @@ impl PartialEq for IdempotencyTable {
     }
 }
 
+/// For `codec` only, whose bytes the answers are kept as.
 impl Serialize for IdempotencyTable {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeSeq;
         let mut sequence = serializer.serialize_seq(Some(self.len()))?;
-        for remembered in self.iter() {
-            sequence.serialize_element(&remembered)?;
-        }
+        self.answers.encoded().try_for_each(|encoded| sequence.serialize_element(&encoded))?;
+        sequence.end()
+    }
+}
+
+/// The same answers for any serializer: each is decoded.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Values<'a>(&'a IdempotencyTable);
+
+impl Serialize for Values<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut sequence = serializer.serialize_seq(Some(self.0.len()))?;
+        self.0.iter().try_for_each(|remembered| sequence.serialize_element(&remembered))?;
         sequence.end()
     }
 }

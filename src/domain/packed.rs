@@ -12,8 +12,9 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::ser::SerializeTuple;
+use serde::{Serialize, Serializer};
 
 use crate::codec;
 
@@ -133,12 +134,32 @@ impl<T: Serialize + DeserializeOwned, M: Copy> PackedQueue<T, M> {
         (self.first..self.next).filter_map(|number| Some((number, self.get(number)?)))
     }
 
+    /// All values in order, as they are encoded.
+    pub fn encoded(&self) -> impl Iterator<Item = Encoded<'_>> {
+        (self.first..self.next).filter_map(|number| self.bytes(number).map(Encoded))
+    }
+
     fn bytes(&self, number: u64) -> Option<&[u8]> {
         if !(self.first..self.next).contains(&number) {
             return None;
         }
         let place = usize::try_from(number - self.base).ok()?;
         self.pages.get(place / PAGE_VALUES)?.value(place % PAGE_VALUES)
+    }
+}
+
+/// A value that is encoded already. To a serializer of `codec` it is the value: an array of bytes is nothing but its bytes
+/// there, so that it is neither decoded nor encoded again.
+#[derive(Debug, Clone, Copy)]
+pub struct Encoded<'a>(&'a [u8]);
+
+impl Serialize for Encoded<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bytes = serializer.serialize_tuple(self.0.len())?;
+        for byte in self.0 {
+            bytes.serialize_element(byte)?;
+        }
+        bytes.end()
     }
 }
 
@@ -238,6 +259,16 @@ mod tests {
         }
         assert_eq!(early, late);
         assert_eq!((early.get(99), early.get(100), early.get(200)), (None, Some(100), None));
+    }
+
+    #[test]
+    fn an_encoded_value_is_written_as_the_value() {
+        let (mut queue, values) = (PackedQueue::default(), [("ab".to_owned(), 300_u16), (String::new(), 7)]);
+        for value in &values {
+            queue.push_back(value, ());
+        }
+        let encoded: Vec<Encoded<'_>> = queue.encoded().collect();
+        assert_eq!(codec::encode(&encoded).unwrap(), codec::encode(&values.to_vec()).unwrap());
     }
 
     #[test]
