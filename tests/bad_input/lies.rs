@@ -14,6 +14,8 @@ use crate::peers::{ADDRESSES_BYTES, ListeningTransport, REQUEST_FORMAT, honest_m
 
 /// A request for appending begins so.
 const APPEND: u8 = 0;
+/// One for a heartbeat, which is an append without entries.
+const HEARTBEAT: u8 = 11;
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the leader could truly say to one follower.
@@ -47,6 +49,12 @@ fn entry(id: LogId, content: &[u8]) -> Vec<u8> {
 fn append(vote: &[u8], before: LogId, entries: &[Vec<u8>]) -> Vec<u8> {
     let count = number(entries.len() as u64);
     [&[APPEND][..], vote, &[1], &log_id(before), &count, &entries.concat(), &[0]].concat()
+}
+
+fn heartbeat(vote: &[u8], before: LogId, entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut message = append(vote, before, entries);
+    message[0] = HEARTBEAT;
+    message
 }
 
 /// A snapshot: what it claims to hold up to, the length that is announced, its only piece, and the checksum.
@@ -100,6 +108,18 @@ impl Truth {
         ]
         .map(|(name, message)| (name, vec![message]))
         .into()
+    }
+
+    fn heartbeats(&self) -> Vec<(&'static str, Vec<Vec<u8>>)> {
+        let Self { leader, term, last, .. } = *self;
+        let now = vote(term, leader, true);
+        let entries = [entry((term, last + 1), &record(7_000))];
+        let old = vote(term - 1, leader, true);
+        vec![
+            ("a heartbeat of an old term", vec![heartbeat(&old, (term - 1, last), &[])]),
+            ("a heartbeat after an entry that is not there", vec![heartbeat(&now, (term, last + 10), &[])]),
+            ("a heartbeat with an entry", vec![heartbeat(&now, (term, last), &entries)]),
+        ]
     }
 
     fn votes(&self) -> Vec<(&'static str, Vec<Vec<u8>>)> {
@@ -168,7 +188,10 @@ async fn what_no_leader_can_mean_is_agreed_to_by_nobody() {
     let (revision, hash) = cluster.node(leader).replica.state_hash();
     for follower in (0..3).filter(|place| *place != leader) {
         let truth = Truth::told(&cluster, &transport, follower).await;
-        for (name, messages) in [truth.appends(), truth.votes(), truth.snapshots()].concat() {
+        let honest = heartbeat(&vote(truth.term, truth.leader, true), (truth.term, truth.last), &[]);
+        assert!(is_agreement(&truth.say(&[honest]).await[0]), "the leader itself is agreed with");
+        let lies = [truth.appends(), truth.heartbeats(), truth.votes(), truth.snapshots()].concat();
+        for (name, messages) in lies {
             let answers = truth.say(&messages).await;
             assert!(answers.iter().all(|answer| !is_agreement(answer)), "{name}: {answers:?}");
             for node in cluster.running() {
