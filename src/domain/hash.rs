@@ -1,4 +1,4 @@
-//! Hashes over values of the domain: the chain over everything applied, and the hash of a whole state.
+//! Hashes over values of the domain: what the chain over everything applied and the hash of a whole state are made with.
 //!
 //! What it promises: equal values give equal hashes in every process and release that has the same types; the bytes
 //! are written straight into the hash, never collected. Integers are fixed-width little endian; every length,
@@ -7,58 +7,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, ser};
-
-use super::state::State;
-
-/// Hash of everything that a state encodes; what is derived (`Indexes`) is not in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StateHash(pub [u8; 32]);
-
-impl fmt::Display for StateHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", blake3::Hash::from_bytes(self.0).to_hex())
-    }
-}
-
-impl State {
-    /// The hash of the state. It walks everything, so it costs time in proportion to the size of the state.
-    pub fn hash(&self) -> StateHash {
-        let mut hasher = ValueHasher::with_buffer(STATE_BUFFER_BYTES);
-        // All fields are named, so that a new one can not be forgotten. Tuples and structs add nothing to what they hold.
-        let Self {
-            cluster,
-            revision,
-            session,
-            session_node,
-            now,
-            chain,
-            counters,
-            settings,
-            task_managers,
-            jobs,
-            queues,
-            allocations,
-            ended,
-            idempotency,
-            minted_nodes,
-            setting_changes,
-            former_timeout,
-            indexes: _,
-        } = self;
-        hasher.write(&(cluster, revision, session, session_node, now, chain, counters, settings));
-        hasher.write(&(task_managers, jobs, queues, allocations, ended));
-        hasher.write(&(idempotency.values(), minted_nodes));
-        // Appended only where there is any, so that states of earlier logs keep their hashes.
-        if !setting_changes.is_empty() {
-            hasher.write(&("setting changes", setting_changes));
-        }
-        if let Some(former) = former_timeout {
-            hasher.write(&("former timeout", former));
-        }
-        StateHash(hasher.finish())
-    }
-}
+use serde::{Serialize, ser};
 
 /// Hashes any number of values, one after the other.
 #[derive(Debug, Clone)]
@@ -70,8 +19,6 @@ pub(super) struct ValueHasher {
 
 /// The hash is fastest on whole blocks; this many bytes are collected first.
 const BUFFER_BYTES: usize = 1024;
-/// Of a whole state, so many that the hash works on several blocks at once, which is several times as fast.
-const STATE_BUFFER_BYTES: usize = 64 << 10;
 
 impl Default for ValueHasher {
     fn default() -> Self {
@@ -80,7 +27,8 @@ impl Default for ValueHasher {
 }
 
 impl ValueHasher {
-    fn with_buffer(bytes: usize) -> Self {
+    /// Collects so many bytes before it hashes them.
+    pub(super) fn with_buffer(bytes: usize) -> Self {
         Self { hasher: blake3::Hasher::new(), buffer: vec![0; bytes], filled: 0 }
     }
 

@@ -40,6 +40,7 @@ pub mod settings;
 pub mod shared_map;
 mod sharing;
 pub mod state;
+mod state_hash;
 pub mod task_manager;
 
 pub use allocation::{Allocation, AllocationPhase, EndReason, EndedAllocation, FailedWork, FailureCause};
@@ -50,7 +51,6 @@ pub use command::{
 };
 pub use constraint::{Constraint, LabelOperator, Labels, PlacementRules, Preference};
 pub use event::Event;
-pub use hash::StateHash;
 pub use ids::{
     AllocationId, ClusterId, Epoch, FencingToken, Generation, IdempotencyKey, JobId, JobMasterId,
     LogicalTime, Name, NameError, QueueName, RequirementName, RequirementVersion, Revision, SessionNumber,
@@ -69,4 +69,5 @@ pub use resources::{ResourceLimit, ResourceProfile, Usage};
 pub use settings::{FormerTimeout, SettingChanges, SettingError, Settings, SettingsPatch};
 pub use shared_map::SharedMap;
 pub use state::{Counters, MintedNode, State};
+pub use state_hash::StateHash;
 pub use task_manager::{Condition, Offer, TaskManager};

@@ -7,11 +7,12 @@
 
 mod error;
 mod format;
+mod hashed;
 mod recent;
 
 use std::io;
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
@@ -20,6 +21,7 @@ use crate::domain::{Applied, ChainHash, RecoveryRefused, Revision, State, StateH
 
 pub use error::ReplicaError;
 pub use format::{RECORD_FORMAT, STATE_FORMAT, open, seal};
+use hashed::Hashed;
 use recent::Recent;
 
 /// Records that a subscriber may fall behind before it is told that it missed some.
@@ -38,22 +40,6 @@ struct Shared {
     revision: watch::Sender<Revision>,
     applied: broadcast::Sender<Arc<Applied>>,
     hashed: Hashed,
-}
-
-/// The hash of the whole state, which costs a pass over it.
-#[derive(Debug, Default)]
-struct Hashed {
-    /// Held while it is taken, so that many who ask cost two passes at most.
-    under_way: Mutex<()>,
-    last: Mutex<LastHash>,
-}
-
-/// The last hash that was taken of this state.
-#[derive(Debug, Default)]
-struct LastHash {
-    /// Counts the passes, and the states that were put in place: what was begun before another one came is not of it.
-    begun: u64,
-    hash: Option<(Revision, StateHash)>,
 }
 
 impl Default for Replica {
@@ -168,8 +154,7 @@ impl Replica {
             }
             *state = prepared.0;
             self.recent_mut().clear();
-            let mut last = self.last_hash();
-            *last = LastHash { begun: last.begun + 1, hash: None };
+            self.shared.hashed.forget();
         }
         self.shared.revision.send_replace(revision);
         Ok(revision)
@@ -186,32 +171,15 @@ impl Replica {
     /// The hash of the whole state and the revision it belongs to, taken after the call. Costs a pass over the state, outside the
     /// lock; who asks while another one is under way waits for it.
     pub fn state_hash(&self) -> (Revision, StateHash) {
-        let begun_before = self.last_hash().begun;
-        let _one = self.shared.hashed.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = {
-            let mut last = self.last_hash();
-            if let Some(hash) = last.hash.filter(|_| last.begun > begun_before) {
-                return hash;
-            }
-            last.begun += 1;
-            last.begun
-        };
-        let view = self.snapshot();
-        let hash = (view.revision(), view.state.hash());
-        let mut last = self.last_hash();
-        if last.begun == begun {
-            last.hash = Some(hash);
-        }
-        hash
+        self.shared.hashed.take(|| {
+            let view = self.snapshot();
+            (view.revision(), view.state.hash())
+        })
     }
 
     /// What [`Self::state_hash`] gave last of this state.
     pub fn last_state_hash(&self) -> Option<(Revision, StateHash)> {
-        self.last_hash().hash
-    }
-
-    fn last_hash(&self) -> MutexGuard<'_, LastHash> {
-        self.shared.hashed.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.hashed.last()
     }
 
     fn recent_mut(&self) -> impl std::ops::DerefMut<Target = Recent> + '_ {
