@@ -205,16 +205,19 @@ impl PartialEq for IdempotencyTable {
     }
 }
 
-/// For `codec` only, whose bytes the answers are kept as.
+/// The answers are kept as the bytes of `codec`, which is the only compact form that a state is written in.
 impl Serialize for IdempotencyTable {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return self.values().serialize(serializer);
+        }
         let mut sequence = serializer.serialize_seq(Some(self.len()))?;
         self.answers.encoded().try_for_each(|encoded| sequence.serialize_element(&encoded))?;
         sequence.end()
     }
 }
 
-/// The same answers for any serializer: each is decoded.
+/// The same answers for any other serializer: each is decoded.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Values<'a>(&'a IdempotencyTable);
 
