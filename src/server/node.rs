@@ -4,10 +4,11 @@
 //! process is passed in; a node that can not go on says why, once. Stopping hands leadership over first, then answers
 //! what was accepted, then closes the log. What it must not do: hold rules of any room, or end the process.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -76,12 +77,36 @@ impl Listeners {
         let refused = |address: &str, error: std::io::Error| {
             ServerError::Unavailable(format!("can not listen on {address}: {error}"))
         };
-        let api = TcpListener::bind(&config.api.listen).await;
+        let api = listen(&config.api.listen).await;
         let api = api.map_err(|error| refused(&config.api.listen, error))?;
         let peer = transport.listen(&config.peer.listen).await;
         let peer = peer.map_err(|error| refused(&config.peer.listen, error))?;
         Ok(Self { api, peer })
     }
+}
+
+/// Clients that may wait to be taken in: after a fail-over a whole fleet comes at once, and who finds no place waits a second for
+/// the next try. The kernel's own limit (`net.core.somaxconn`) may be lower.
+const BACKLOG: u32 = 16_384;
+
+/// Listens at the first address of this name that can be had.
+async fn listen(address: &str) -> std::io::Result<TcpListener> {
+    let mut refused = std::io::Error::other("the name has no address");
+    for address in lookup_host(address).await? {
+        match listen_at(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => refused = error,
+        }
+    }
+    Err(refused)
+}
+
+fn listen_at(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As every listener of the runtime: a server that was killed is not kept from its port by its old connections.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A running node. Dropping it ends its tasks without any order, a moment later; [`Node::stop`] stops it in order.
@@ -298,5 +323,22 @@ fn leader_options(config: &ServerConfig) -> LeaderOptions {
         waiting_length: config.waiting_length as usize,
         submission_deadline: config.submission_deadline,
         ..LeaderOptions::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn hundreds_of_clients_may_wait_at_once_to_be_taken_in() {
+        let listener = listen("localhost:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // Nobody takes them in meanwhile.
+        let waiting = (0..400).map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(500)));
+        let waiting: Vec<TcpStream> = waiting.map(Result::unwrap).collect();
+        assert_eq!(waiting.len(), 400);
     }
 }
