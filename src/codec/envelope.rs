@@ -51,18 +51,47 @@ pub fn seal_bytes(format: Format, body: &[u8]) -> Bytes {
 }
 
 /// Seals a value that is too large to hold its bytes: they are written in pieces, and to know what the header says the
-/// value is encoded twice.
+/// value is encoded twice. `rest` is called after each piece of either.
 ///
 /// # Errors
 /// Those of `writer`, and [`CodecError::Unencodable`] in the error if the type's own serialization refuses.
-pub fn seal_into<T: Serialize + ?Sized>(format: Format, value: &T, writer: &mut dyn Write) -> io::Result<()> {
-    let mut measuring = BufWriter::with_capacity(PIECE_BYTES, Measured::default());
-    encode_into(&mut measuring, value)?;
-    let Measured { bytes, checksum } = measuring.into_inner().map_err(io::IntoInnerError::into_error)?;
-    writer.write_all(&header(format, bytes, checksum))?;
-    let mut writing = BufWriter::with_capacity(PIECE_BYTES, writer);
-    encode_into(&mut writing, value)?;
-    writing.flush()
+pub fn seal_into<T: Serialize + ?Sized>(
+    format: Format,
+    value: &T,
+    writer: &mut dyn Write,
+    rest: &dyn Fn(),
+) -> io::Result<()> {
+    let mut measured = Measured::default();
+    in_pieces(value, &mut measured, rest)?;
+    let Measured { bytes, checksum } = measured;
+    let length = usize::try_from(bytes).expect("a body is written by a machine that can address it");
+    let header = header(format, bytes, |before| crc32c::crc32c_combine(before, checksum, length));
+    writer.write_all(&header)?;
+    in_pieces(value, writer, rest)
+}
+
+fn in_pieces<T: Serialize + ?Sized>(value: &T, writer: &mut dyn Write, rest: &dyn Fn()) -> io::Result<()> {
+    let mut pieces = BufWriter::with_capacity(PIECE_BYTES, Resting { writer, rest });
+    encode_into(&mut pieces, value)?;
+    pieces.flush()
+}
+
+/// A writer that rests after each piece.
+struct Resting<'a> {
+    writer: &'a mut dyn Write,
+    rest: &'a dyn Fn(),
+}
+
+impl Write for Resting<'_> {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        let written = self.writer.write(piece)?;
+        (self.rest)();
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
 }
 
 /// A body of which only length and CRC32C are kept.
@@ -88,21 +117,18 @@ impl Write for Measured {
 fn closed(format: Format, mut sealed: Vec<u8>) -> Bytes {
     let (room, body) =
         sealed.split_first_chunk_mut::<ENVELOPE_BYTES>().expect("room was left for the header");
-    *room = header(format, body.len() as u64, crc32c::crc32c(body));
+    *room = header(format, body.len() as u64, |before| crc32c::crc32c_append(before, body));
     sealed.into()
 }
 
-/// The header of a body with this length and CRC32C.
-fn header(format: Format, body_bytes: u64, body_checksum: u32) -> [u8; ENVELOPE_BYTES] {
+/// The header of a body of this length. `checksum` goes on over the body from the CRC32C of what is before it.
+fn header(format: Format, body_bytes: u64, checksum: impl FnOnce(u32) -> u32) -> [u8; ENVELOPE_BYTES] {
     let mut header = [0; ENVELOPE_BYTES];
     let mut fields = &mut header[..];
     fields.put_slice(&format.magic);
     fields.put_u16_le(format.version);
     fields.put_u64_le(body_bytes);
-    let before = crc32c::crc32c(&header[..CHECKSUM_OFFSET]);
-    let body_length =
-        usize::try_from(body_bytes).expect("a body is written by a machine that can address it");
-    let checksum = crc32c::crc32c_combine(before, body_checksum, body_length);
+    let checksum = checksum(crc32c::crc32c(&header[..CHECKSUM_OFFSET]));
     header[CHECKSUM_OFFSET..].copy_from_slice(&checksum.to_le_bytes());
     header
 }
@@ -209,7 +235,7 @@ mod tests {
         for length in [0, 1, 300_000] {
             let value = ("ab", vec![300_u16; length]);
             let mut written = Vec::new();
-            seal_into(EXAMPLE, &value, &mut written).unwrap();
+            seal_into(EXAMPLE, &value, &mut written, &|| ()).unwrap();
             assert_eq!(written, seal(EXAMPLE, &value).unwrap());
         }
     }
@@ -226,7 +252,7 @@ mod tests {
                 Ok(())
             }
         }
-        let error = seal_into(EXAMPLE, &"body", &mut Full).unwrap_err();
+        let error = seal_into(EXAMPLE, &"body", &mut Full, &|| ()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 

@@ -20,4 +20,4 @@ pub use envelope::{
     ENVELOPE_BYTES, Format, open, open_bytes, open_known, seal, seal_bytes, seal_into, sealed_bytes,
 };
 pub use error::CodecError;
-pub use plain::{LARGEST_DECODABLE_BYTES, decode, encode, encode_onto};
+pub use plain::{LARGEST_DECODABLE_BYTES, decode, encode, encode_onto, encoded_bytes};

@@ -49,6 +49,15 @@ pub fn encode_onto<T: Serialize + ?Sized>(bytes: &mut Vec<u8>, value: &T) -> Res
         .map_err(|error| CodecError::Unencodable { reason: error.to_string() })
 }
 
+/// How many bytes [`encode`] gives for `value`.
+///
+/// # Errors
+/// [`CodecError::Unencodable`] if the type's own serialization refuses.
+pub fn encoded_bytes<T: Serialize + ?Sized>(value: &T) -> Result<usize, CodecError> {
+    bincode::serde::encode_into_std_write(value, &mut io::sink(), options())
+        .map_err(|error| CodecError::Unencodable { reason: error.to_string() })
+}
+
 /// Writes the bytes of `value` in many small pieces.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::barrier::Barriers;
 use super::errors::{BarrierError, MembershipError, ProposeError, StopReason};
 use super::membership::{Membership, NodeIdMinter};
-use super::messages::{PeerReport, Refusal, Reply, Request};
+use super::messages::{AppliedChain, PeerReport, Refusal, Reply, Request};
 use super::peers::{Peers, Target};
 use super::proposals::Proposals;
 use super::received::ReceivedCounts;
@@ -128,6 +128,24 @@ impl Consensus {
         let metrics = self.metrics();
         let nodes = metrics.membership_config.membership().nodes();
         join_all(nodes.map(|(id, address)| self.peer_report(*id, address.clone()))).await
+    }
+
+    /// Asks every other voter what it has applied up to the revision that this node has; `None` for who does not answer in
+    /// time, or does not remember.
+    pub async fn chains_of_other_voters(&self) -> Vec<(u64, Option<AppliedChain>)> {
+        let question = &Request::Chain(self.shared.replica.revision());
+        let metrics = self.metrics();
+        let membership = metrics.membership_config.membership();
+        let others = membership.voter_ids().filter(|id| id != self.shared.engine.0.node_id());
+        let targets = others.filter_map(|node_id| {
+            let address = membership.get_node(&node_id)?.clone();
+            Some(Target { node_id, address })
+        });
+        let asked = targets.map(|target| async move {
+            let answer = self.shared.peers.call(&target, question, REPORT_WITHIN).await;
+            (target.node_id, if let Ok(Reply::Chain(chain)) = answer { chain } else { None })
+        });
+        join_all(asked).await
     }
 
     async fn peer_report(&self, node_id: u64, address: NodeAddress) -> (Member, Option<PeerReport>) {

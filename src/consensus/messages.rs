@@ -80,6 +80,8 @@ pub(super) enum Request {
     Removed,
     /// Is the leader still heard? Without entries, and answered before anything is written.
     Heartbeat(AppendEntriesRequest<TypeConfig>),
+    /// What have you applied up to this revision? Costs nothing, where a report takes a hash of the whole state.
+    Chain(Revision),
 }
 
 /// The head of a snapshot.
@@ -134,6 +136,8 @@ pub(super) enum Reply {
     Refused(Refusal),
     /// The receiver could not answer.
     Failed(String),
+    /// Of a question for the chain; `None` if it is not remembered any more.
+    Chain(Option<AppliedChain>),
 }
 
 /// What came of an append.
@@ -229,8 +233,15 @@ pub struct PeerReport {
     pub revision: Revision,
     /// Hash of its state at this revision.
     pub state_hash: StateHash,
-    /// Hash of everything that it ever applied up to this revision; `None` if it has not applied the revision itself.
-    pub chain: Option<ChainHash>,
+}
+
+/// What a node has applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedChain {
+    /// The revision that was asked for, or the last one of a node that is not as far.
+    pub revision: Revision,
+    /// Hash of everything that was ever applied up to this revision.
+    pub chain: ChainHash,
 }
 
 /// Why a node does not look at a request. Append only.
@@ -295,6 +306,7 @@ mod tests {
         let heartbeat = Request::Heartbeat(append.clone());
         assert_eq!(bytes(Request::Append(append)), [&head[..], &[0], &fields].concat());
         assert_eq!(bytes(heartbeat), [&head[..], &[11], &fields].concat());
+        assert_eq!(bytes(Request::Chain(Revision(8))), [&head[..], &[12, 8]].concat());
     }
 
     #[test]
@@ -307,6 +319,8 @@ mod tests {
         assert_eq!(golden(Reply::Done), [5]);
         assert_eq!(golden(Reply::Refused(Refusal::Busy)), [7, 7]);
         assert_eq!(golden(Reply::Refused(Refusal::UnsoundSnapshot)), [7, 8]);
+        let chain = AppliedChain { revision: Revision(3), chain: ChainHash([6; 32]) };
+        assert_eq!(golden(Reply::Chain(Some(chain))), [&[9, 1, 3][..], &[6; 32]].concat());
     }
 
     #[test]

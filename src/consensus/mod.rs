@@ -53,7 +53,7 @@ pub use errors::{BarrierError, MembershipConflict, MembershipError, ProposeError
 pub use handle::Consensus;
 pub use log_store::LogAdapter;
 pub use membership::NodeIdMinter;
-pub use messages::{PeerReport, Refusal};
+pub use messages::{AppliedChain, PeerReport, Refusal};
 pub use options::ConsensusOptions;
 pub use proposals::RECORD_BYTES_MAX;
 pub use received::ReceivedCounts;

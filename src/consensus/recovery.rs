@@ -348,7 +348,7 @@ fn fill(
     let meta = SnapshotMeta { last_log_id, last_membership: StoredMembership::new(last_log_id, membership) };
     let view = replica.snapshot();
     let snapshots = SnapshotStore::open(directory)?;
-    snapshots.save(snapshot_id(last_log_id), &meta_bytes(&meta), &|writer| view.write_to(writer))?;
+    snapshots.save(snapshot_id(last_log_id), &meta_bytes(&meta), &|writer| view.write_to(writer, &|| ()))?;
     let store = LogStore::open(directory, LogOptions::default())?;
     let vote =
         codec::encode(&Vote::new(vote_term, FIRST_NODE)).map_err(|error| refused(error.to_string()))?;

@@ -19,7 +19,9 @@ use super::connection::{Connection, ConnectionError, seal_reply};
 use super::contacts::Contacts;
 use super::heartbeat_receiver;
 use super::local_node::LocalNode;
-use super::messages::{Addresses, Envelope, PeerReport, Refusal, Reply, Request, TransferReply};
+use super::messages::{
+    Addresses, AppliedChain, Envelope, PeerReport, Refusal, Reply, Request, TransferReply,
+};
 use super::received::Received;
 use super::snapshot_receiver;
 use super::transport::{BoxedStream, PeerListener};
@@ -214,6 +216,10 @@ impl Server {
                 Ok(report) => Reply::Report(report),
                 Err(error) => failed(&error),
             },
+            (Request::Chain(up_to), Some(_)) => {
+                let applied = self.replica.chain_up_to(up_to);
+                Reply::Chain(applied.map(|(revision, chain)| AppliedChain { revision, chain }))
+            }
             (Request::Removed, Some(_)) => {
                 self.removed.send_replace(true);
                 Reply::Done
@@ -280,8 +286,7 @@ pub(super) async fn report(raft: &Raft, replica: &Replica) -> std::io::Result<Pe
         (Err(_), Some(last)) => last,
         (Err(_), None) => hashed.await.map_err(std::io::Error::other)?,
     };
-    let chain = replica.chain_at(revision);
-    Ok(PeerReport { applied_index, last_log_index, revision, state_hash, chain })
+    Ok(PeerReport { applied_index, last_log_index, revision, state_hash })
 }
 
 impl From<openraft::raft::TransferLeaderResponse<super::types::TypeConfig>> for TransferReply {

@@ -17,7 +17,7 @@ use super::types::{
     Answer, EntryPayload, LogId, Payload, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, log_id,
 };
 use crate::replica::{PreparedState, Replica, SnapshotView};
-use crate::storage::{SnapshotId, SnapshotStorage};
+use crate::storage::{SnapshotId, SnapshotStorage, WriteBody};
 use crate::{background, codec};
 
 /// The replica of this node, and up to where the log has reached it.
@@ -153,12 +153,13 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let view = self.view.take().ok_or_else(|| io::Error::other("a builder builds one snapshot"))?;
         let (id, meta, snapshots) =
             (snapshot_id(self.meta.last_log_id), self.meta.clone(), self.snapshots.clone());
-        in_background(move || {
-            let bytes = snapshots.save(id, &meta_bytes(&meta), &|writer| view.write_to(writer))?;
+        background::aside(move |pace| {
+            let write_body: &WriteBody<'_> = &|writer| view.write_to(writer, &|| pace.rest());
+            let bytes = snapshots.save(id, &meta_bytes(&meta), write_body)?;
             tracing::info!(revision = %view.revision(), index = id.index, bytes, "snapshot saved");
             Ok(Snapshot { meta, snapshot: SnapshotBody::stored() })
         })
-        .await
+        .await?
     }
 }
 

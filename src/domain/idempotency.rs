@@ -51,6 +51,10 @@ impl Keeping {
     }
 }
 
+/// How many answers a check looks at; of more it looks at one in [`LOOKED_AT_ONE_IN`].
+const ANSWERS_LOOKED_AT: usize = 4_096;
+const LOOKED_AT_ONE_IN: u64 = 16;
+
 /// Items in an answer that count as one more remembered key.
 const ITEMS_PER_WEIGHT: u64 = 8;
 
@@ -129,6 +133,11 @@ impl IdempotencyTable {
         self.answers.iter().map(|(_, remembered)| remembered)
     }
 
+    /// All answers as the bytes that they are kept as.
+    pub(super) fn bytes(&self) -> EncodedAnswers<'_> {
+        EncodedAnswers(self)
+    }
+
     /// All answers for a serializer that is not `codec`'s.
     pub(super) fn values(&self) -> Values<'_> {
         Values(self)
@@ -179,20 +188,39 @@ impl IdempotencyTable {
 }
 
 impl IdempotencyTable {
-    /// Whether what is kept beside the answers agrees with them; names the first thing that does not.
-    pub(super) fn check(&self) -> Result<(), String> {
-        let mut weight: u64 = 0;
-        for (place, remembered) in self.answers.iter() {
-            weight = weight.saturating_add(remembered.weight());
-            if self.find(&remembered.request.key).is_none_or(|(found, _)| found != place) {
-                return Err("a remembered answer is not found under its key".to_owned());
+    /// Whether what is kept beside the answers agrees with them; names the first thing that does not. Of many answers only some
+    /// are looked at, by `round` others each time.
+    pub(super) fn check(&self, round: u64) -> Result<(), String> {
+        let (mut weight, mut places) = (0_u64, 0);
+        let looked_at_one_in = if self.len() <= ANSWERS_LOOKED_AT { 1 } else { LOOKED_AT_ONE_IN };
+        for (place, mark) in self.answers.marks() {
+            if place % looked_at_one_in == round % looked_at_one_in {
+                self.check_answer(place, mark)?;
             }
+            weight = weight.saturating_add(mark.weight);
+            places += 1;
         }
         if weight != self.weight {
             return Err(format!("the remembered answers weigh {weight}, not {}", self.weight));
         }
-        if self.by_key.len() != self.len() {
+        if self.by_key.len() != places {
             return Err("a key leads to an answer that is not remembered".to_owned());
+        }
+        Ok(())
+    }
+
+    fn check_answer(&self, place: u64, mark: Forgettable) -> Result<(), String> {
+        let remembered = self.answers.get(place).ok_or("a remembered answer is not there")?;
+        if mark != Forgettable::from(&remembered) {
+            return Err("what is known of a remembered answer is not what it is".to_owned());
+        }
+        if !self.by_key.contains_key(&(mark.digest, place)) {
+            return Err("a remembered answer is not found under its key".to_owned());
+        }
+        let earlier = self.by_key.range((mark.digest, 0)..(mark.digest, place));
+        let mut earlier = earlier.filter_map(|((_, place), ())| self.answers.get(*place));
+        if earlier.any(|other| other.request.key == remembered.request.key) {
+            return Err("a key is remembered twice".to_owned());
         }
         Ok(())
     }
@@ -213,6 +241,19 @@ impl Serialize for IdempotencyTable {
         }
         let mut sequence = serializer.serialize_seq(Some(self.len()))?;
         self.answers.encoded().try_for_each(|encoded| sequence.serialize_element(&encoded))?;
+        sequence.end()
+    }
+}
+
+/// The same answers, each as a string of bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EncodedAnswers<'a>(&'a IdempotencyTable);
+
+impl Serialize for EncodedAnswers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut sequence = serializer.serialize_seq(Some(self.0.len()))?;
+        let mut answers = self.0.answers.encoded();
+        answers.try_for_each(|encoded| sequence.serialize_element(&encoded.as_byte_string()))?;
         sequence.end()
     }
 }
@@ -258,19 +299,35 @@ impl<'de> Visitor<'de> for Packing {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_key_that_is_remembered_twice_is_noticed() {
-        let key = IdempotencyKey::new("key").unwrap();
-        let remembered = |number| Remembered {
-            request: RequestKey { key: key.clone(), fingerprint: [number; 16] },
+    fn remembered(key: &str, number: u8) -> Remembered {
+        let key = IdempotencyKey::new(key).unwrap();
+        Remembered {
+            request: RequestKey { key, fingerprint: [number; 16] },
             at: LogicalTime(1),
             revision: Revision(1),
             result: Arc::new(Ok(Reply::Done)),
-        };
+        }
+    }
+
+    #[test]
+    fn of_many_answers_each_is_looked_at_in_its_turn() {
+        let mut table = IdempotencyTable::default();
+        for number in 0..=ANSWERS_LOOKED_AT {
+            table.remember(remembered(&format!("key-{number}"), 1));
+        }
+        assert_eq!(table.check(0), Ok(()));
+        table.remember(remembered("key-7", 1));
+        let found = (0..LOOKED_AT_ONE_IN).filter(|round| table.check(*round).is_err()).count();
+        assert_eq!(found, 1);
+    }
+
+    #[test]
+    fn a_key_that_is_remembered_twice_is_noticed() {
+        let remembered = |number| remembered("key", number);
         let mut table = IdempotencyTable::default();
         table.remember(remembered(1));
-        assert_eq!(table.check(), Ok(()));
+        assert_eq!(table.check(0), Ok(()));
         table.remember(remembered(2));
-        assert!(table.check().is_err());
+        assert_eq!(table.check(0), Err("a key is remembered twice".to_owned()));
     }
 }

@@ -107,11 +107,7 @@ impl<T: Serialize + DeserializeOwned, M: Copy> PackedQueue<T, M> {
 
     /// The mark of the first value.
     pub fn front_mark(&self) -> Option<M> {
-        if self.is_empty() {
-            return None;
-        }
-        let place = usize::try_from(self.first - self.base).ok()?;
-        self.pages.front()?.ends.get(place).map(|(_, mark)| *mark)
+        if self.is_empty() { None } else { self.mark(self.first) }
     }
 
     /// Drops the first value and gives the number that it had.
@@ -132,6 +128,17 @@ impl<T: Serialize + DeserializeOwned, M: Copy> PackedQueue<T, M> {
     /// All values with their numbers, in order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, T)> {
         (self.first..self.next).filter_map(|number| Some((number, self.get(number)?)))
+    }
+
+    /// All marks with the numbers of their values, in order.
+    pub fn marks(&self) -> impl Iterator<Item = (u64, M)> {
+        (self.first..self.next).filter_map(|number| Some((number, self.mark(number)?)))
+    }
+
+    fn mark(&self, number: u64) -> Option<M> {
+        let place = usize::try_from(number.checked_sub(self.base)?).ok()?;
+        let (_, mark) = self.pages.get(place / PAGE_VALUES)?.ends.get(place % PAGE_VALUES)?;
+        Some(*mark)
     }
 
     /// All values in order, as they are encoded.
@@ -160,6 +167,23 @@ impl Serialize for Encoded<'_> {
             bytes.serialize_element(byte)?;
         }
         bytes.end()
+    }
+}
+
+impl<'a> Encoded<'a> {
+    /// Only its bytes, to any serializer.
+    pub fn as_byte_string(self) -> ByteString<'a> {
+        ByteString(self.0)
+    }
+}
+
+/// Bytes that are written as a string of bytes, with its length.
+#[derive(Debug, Clone, Copy)]
+pub struct ByteString<'a>(&'a [u8]);
+
+impl Serialize for ByteString<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
     }
 }
 

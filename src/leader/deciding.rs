@@ -169,7 +169,7 @@ impl Deciding {
             asker.answer(Err(SubmitError::LeadershipLost));
             return Ok(());
         }
-        let measured = self.speculation.measure(draft, KeyedCommand { key, command });
+        let measured = Measured::of(KeyedCommand { key, command });
         if draft.has_room(&measured) {
             self.decide_command(draft, measured, asker);
             return Ok(());

@@ -12,7 +12,7 @@ use super::intent::SubmitError;
 use super::planning;
 use super::queue::RETRY_AFTER_MS;
 use super::session::Watchdog;
-use super::speculation::Draft;
+use super::speculation::{Draft, Measured};
 use super::waiting::{Place, Waiting};
 use crate::domain::{Command, KeyedCommand, Outcome, Rejection};
 use crate::scheduler::Plan;
@@ -77,7 +77,7 @@ impl Deciding {
             };
             let Some(fulfil) = next else { break };
             let command = Command::Fulfil(fulfil);
-            let measured = self.speculation.measure(draft, KeyedCommand { key: None, command });
+            let measured = Measured::of(KeyedCommand { key: None, command });
             note_refusal(&self.speculation.decide(draft, measured, Vec::new()));
             self.step(watchdog).await?;
         }
@@ -112,7 +112,7 @@ impl Deciding {
         }
         let command = Command::Allocate(waiting.request.decided(plan));
         let keyed = KeyedCommand { key: waiting.key.clone(), command };
-        let measured = self.speculation.measure(draft, keyed);
+        let measured = Measured::of(keyed);
         if !draft.has_room(&measured) {
             return Tried::NoRoom;
         }

@@ -22,8 +22,6 @@ pub(super) struct Speculation {
     session: SessionNumber,
     /// Commands decided since the copy was taken, and what they changed.
     changes: u64,
-    /// Bytes of a sealed round without commands.
-    empty_bytes: usize,
 }
 
 /// Where an answer comes from.
@@ -65,6 +63,14 @@ pub(super) struct Draft {
 pub(super) struct Measured {
     pub(super) keyed: KeyedCommand,
     bytes: usize,
+}
+
+impl Measured {
+    /// Measures `keyed`.
+    pub(super) fn of(keyed: KeyedCommand) -> Self {
+        let bytes = replica::command_bytes(&keyed);
+        Self { keyed, bytes }
+    }
 }
 
 /// A round that is decided.
@@ -119,10 +125,7 @@ impl Draft {
 impl Speculation {
     /// A copy for rounds of `session`.
     pub(super) fn new(state: State, session: SessionNumber) -> Self {
-        let batch = Batch { session, at: state.now(), commands: Vec::new() };
-        let empty_bytes =
-            replica::seal(&Record::RoundAfter(RoundAfter { after: state.revision(), batch })).len();
-        Self { state, session, changes: 0, empty_bytes }
+        Self { state, session, changes: 0 }
     }
 
     /// Whether so much was decided on the copy that it shares little with the applied state any more. Taking it anew costs
@@ -149,16 +152,6 @@ impl Speculation {
     /// The copy.
     pub(super) fn state(&self) -> &State {
         &self.state
-    }
-
-    /// Measures `keyed` by sealing it alone, which is never less than what it adds to a round.
-    pub(super) fn measure(&self, draft: &Draft, keyed: KeyedCommand) -> Measured {
-        let batch = Batch { session: self.session, at: draft.at, commands: vec![keyed] };
-        let alone = Record::RoundAfter(RoundAfter { after: self.state.revision(), batch });
-        let bytes = replica::seal(&alone).len().saturating_sub(self.empty_bytes);
-        let Record::RoundAfter(mut round) = alone else { unreachable!("a round was just made") };
-        let keyed = round.batch.commands.pop().expect("the round has one command");
-        Measured { keyed, bytes }
     }
 
     /// Applies the command to the copy and puts it into the round; `askers` wait for its outcome.
@@ -206,7 +199,7 @@ mod tests {
         let mut draft = Draft::new(LogicalTime(1), LIMITS);
         let id = JobId::new(job).unwrap();
         let keyed = KeyedCommand { key: None, command: Command::DeleteJob { id } };
-        let measured = speculation.measure(&draft, keyed);
+        let measured = Measured::of(keyed);
         speculation.decide(&mut draft, measured, Vec::new());
         speculation.seal(draft).unwrap()
     }

@@ -10,14 +10,15 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::codec::{self, CodecError, Format};
-use crate::domain::{FormerTimeout, Record, SettingChanges, State, StateHash};
+use crate::domain::{FormerTimeout, KeyedCommand, Record, SettingChanges, State, StateHash};
 
 use super::ReplicaError;
 
 /// One entry of the log, as the leader proposes it.
 pub const RECORD_FORMAT: Format = Format { magic: *b"SKrc", version: 1 };
-/// The body of a snapshot. Version 1 had no changes of single settings, version 2 no former timeout.
-pub const STATE_FORMAT: Format = Format { magic: *b"SKst", version: 3 };
+/// The body of a snapshot. Version 1 had no changes of single settings, version 2 no former timeout, version 3 a hash over
+/// remembered answers as values.
+pub const STATE_FORMAT: Format = Format { magic: *b"SKst", version: 4 };
 
 /// The bytes under which a record is proposed, stored and sent.
 ///
@@ -25,6 +26,14 @@ pub const STATE_FORMAT: Format = Format { magic: *b"SKst", version: 3 };
 /// Never: every field of a record has an encoded form.
 pub fn seal(record: &Record) -> Bytes {
     codec::seal(RECORD_FORMAT, record).expect("every record has an encoded form")
+}
+
+/// How many bytes `keyed` adds to a record with many commands.
+///
+/// # Panics
+/// Never: every field of a command has an encoded form.
+pub fn command_bytes(keyed: &KeyedCommand) -> usize {
+    codec::encoded_bytes(keyed).expect("every command has an encoded form")
 }
 
 /// The record that `payload` holds.
@@ -50,18 +59,18 @@ type OpenedTwo = ([u8; 32], State, SettingChanges);
 /// Version 1.
 type OpenedOne = ([u8; 32], State);
 
-/// Writes a whole state in pieces: its bytes may be more than there is room for.
+/// Writes a whole state in pieces, with `rest` after each: its bytes may be more than there is room for.
 ///
 /// # Errors
 /// Those of `writer`; also if a part of the state has no encoded form.
-pub(super) fn seal_state(state: &State, writer: &mut dyn io::Write) -> io::Result<()> {
+pub(super) fn seal_state(state: &State, writer: &mut dyn io::Write, rest: &dyn Fn()) -> io::Result<()> {
     let sealed = SealedState {
         hash: state.hash().0,
         state,
         setting_changes: state.setting_changes(),
         former_timeout: state.former_timeout(),
     };
-    codec::seal_into(STATE_FORMAT, &sealed, writer)
+    codec::seal_into(STATE_FORMAT, &sealed, writer, rest)
 }
 
 /// The state that `body` holds, with its indexes rebuilt.
@@ -70,10 +79,11 @@ pub(super) fn seal_state(state: &State, writer: &mut dyn io::Write) -> io::Resul
 /// [`ReplicaError::State`] names what is wrong with the bytes; [`ReplicaError::StateHash`] says that they are whole but
 /// decode to another state than the one that was written.
 pub(super) fn open_state(body: &[u8]) -> Result<State, ReplicaError> {
-    let (hash, mut state) = decoded(body).map_err(ReplicaError::State)?;
+    let (version, body) = codec::open_known(STATE_FORMAT, body).map_err(ReplicaError::State)?;
+    let (hash, mut state) = decoded(version, body).map_err(ReplicaError::State)?;
     state.share_equal_values();
     state.rebuild_indexes();
-    let found = state.hash();
+    let found = if version < 4 { state.hash_over_values() } else { state.hash() };
     if found.0 != hash {
         return Err(ReplicaError::StateHash { written: StateHash(hash), found });
     }
@@ -81,8 +91,7 @@ pub(super) fn open_state(body: &[u8]) -> Result<State, ReplicaError> {
 }
 
 /// The written hash and the state, of any version that was ever written.
-fn decoded(sealed: &[u8]) -> Result<([u8; 32], State), CodecError> {
-    let (version, body) = codec::open_known(STATE_FORMAT, sealed)?;
+fn decoded(version: u16, body: &[u8]) -> Result<([u8; 32], State), CodecError> {
     let (hash, state, setting_changes, former_timeout): Opened = match version {
         1 => {
             let (hash, state): OpenedOne = codec::decode(body, body.len())?;
@@ -101,8 +110,8 @@ fn decoded(sealed: &[u8]) -> Result<([u8; 32], State), CodecError> {
 mod tests {
     use super::*;
     use crate::domain::{
-        Batch, ClusterId, Command, KeyedCommand, LogicalTime, Revision, SessionNumber, SessionStart,
-        SettingsPatch,
+        Batch, ClusterId, Command, IdempotencyKey, LogicalTime, RequestKey, Revision, SessionNumber,
+        SessionStart, SettingsPatch,
     };
 
     fn begun() -> State {
@@ -114,13 +123,14 @@ mod tests {
 
     fn sealed(state: &State) -> Vec<u8> {
         let mut sealed = Vec::new();
-        seal_state(state, &mut sealed).unwrap();
+        seal_state(state, &mut sealed, &|| ()).unwrap();
         sealed
     }
 
     fn changed(patch: SettingsPatch) -> State {
         let mut state = begun();
-        let commands = vec![KeyedCommand { key: None, command: Command::ChangeSettings(patch) }];
+        let key = Some(RequestKey { key: IdempotencyKey::new("key").unwrap(), fingerprint: [1; 16] });
+        let commands = vec![KeyedCommand { key, command: Command::ChangeSettings(patch) }];
         state.apply(&Record::Round(Batch { session: SessionNumber(1), at: LogicalTime(2_000), commands }));
         state
     }
@@ -146,13 +156,21 @@ mod tests {
 
     #[test]
     fn states_of_earlier_versions_are_read() {
+        let format = |version| Format { version, ..STATE_FORMAT };
         let state = begun();
-        let first = Format { version: 1, ..STATE_FORMAT };
-        let sealed = codec::seal(first, &(state.hash().0, &state)).unwrap();
-        assert_eq!(open_state(&sealed).unwrap().hash(), state.hash());
-        let state = changed(SettingsPatch { lease_grace_ms: Some(1), ..SettingsPatch::default() });
-        let second = Format { version: 2, ..STATE_FORMAT };
-        let sealed = codec::seal(second, &(state.hash().0, &state, state.setting_changes())).unwrap();
-        assert_eq!(open_state(&sealed).unwrap().hash(), state.hash());
+        let one = codec::seal(format(1), &(state.hash_over_values().0, &state)).unwrap();
+        assert_eq!(open_state(&one).unwrap().hash(), state.hash());
+
+        let state = changed(SettingsPatch { heartbeat_timeout_ms: Some(4_000), ..SettingsPatch::default() });
+        let (changes, timeout) = (state.setting_changes(), state.former_timeout());
+        let without_timeout = state.clone().with(changes.clone(), None);
+        let hash = without_timeout.hash_over_values().0;
+        let two = codec::seal(format(2), &(hash, &state, changes)).unwrap();
+        assert_eq!(open_state(&two).unwrap().hash(), without_timeout.hash());
+
+        let hash = state.hash_over_values().0;
+        assert_ne!(hash, state.hash().0, "the state remembers an answer");
+        let three = codec::seal(format(3), &(hash, &state, changes, timeout)).unwrap();
+        assert_eq!(open_state(&three).unwrap().hash(), state.hash());
     }
 }

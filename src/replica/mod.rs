@@ -20,7 +20,7 @@ use tokio::sync::{broadcast, watch};
 use crate::domain::{Applied, ChainHash, RecoveryRefused, Revision, State, StateHash};
 
 pub use error::ReplicaError;
-pub use format::{RECORD_FORMAT, STATE_FORMAT, open, seal};
+pub use format::{RECORD_FORMAT, STATE_FORMAT, command_bytes, open, seal};
 use hashed::Hashed;
 use recent::Recent;
 
@@ -128,6 +128,15 @@ impl Replica {
         self.recent_mut().chain_at(revision)
     }
 
+    /// The chain hash after `up_to`, or after the last revision of a replica that is not as far; as long as it is remembered.
+    pub fn chain_up_to(&self, up_to: Revision) -> Option<(Revision, ChainHash)> {
+        let last = {
+            let state = self.read();
+            (state.revision(), state.chain())
+        };
+        if last.0 <= up_to { Some(last) } else { Some((up_to, self.chain_at(up_to)?)) }
+    }
+
     /// The state of this moment, for encoding outside the lock.
     pub fn snapshot(&self) -> SnapshotView {
         SnapshotView { state: self.read().without_indexes() }
@@ -218,12 +227,12 @@ impl SnapshotView {
         self.state.revision()
     }
 
-    /// Writes the bytes that [`Replica::install`] takes, in pieces.
+    /// Writes the bytes that [`Replica::install`] takes, in pieces, with `rest` after each.
     ///
     /// # Errors
     /// Those of `writer`; also if a part of the state has no encoded form.
-    pub fn write_to(&self, writer: &mut dyn io::Write) -> io::Result<()> {
-        format::seal_state(&self.state, writer)
+    pub fn write_to(&self, writer: &mut dyn io::Write, rest: &dyn Fn()) -> io::Result<()> {
+        format::seal_state(&self.state, writer, rest)
     }
 
     /// The bytes that [`Replica::install`] takes, in memory.
@@ -232,7 +241,7 @@ impl SnapshotView {
     /// If a part of the state has no encoded form.
     pub fn encode(&self) -> io::Result<Bytes> {
         let mut bytes = Vec::new();
-        self.write_to(&mut bytes)?;
+        self.write_to(&mut bytes, &|| ())?;
         Ok(bytes.into())
     }
 }
@@ -281,6 +290,10 @@ mod tests {
         let (left, right) = (first.apply(&round(3_000)).unwrap(), second.apply(&round(3_000)).unwrap());
         assert_eq!(left, right);
         assert_eq!(second.chain_at(Revision(2)), None);
+        let last = Some((Revision(3), left.chain));
+        assert_eq!((second.chain_up_to(Revision(3)), second.chain_up_to(Revision(9))), (last, last));
+        let before = Some((Revision(2), first.chain_at(Revision(2)).unwrap()));
+        assert_eq!((first.chain_up_to(Revision(2)), second.chain_up_to(Revision(2))), (before, None));
     }
 
     #[test]

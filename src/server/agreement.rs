@@ -7,8 +7,7 @@
 
 use std::time::Duration;
 
-use crate::consensus::{Consensus, MemberRole};
-use crate::domain::{ChainHash, Revision};
+use crate::consensus::{AppliedChain, Consensus, MemberRole};
 use crate::replica::Replica;
 
 /// How often replicas are compared.
@@ -40,23 +39,16 @@ pub(super) async fn outvoted(consensus: Consensus, replica: Replica) -> String {
     loop {
         tokio::time::sleep(COMPARE_INTERVAL).await;
         let status = consensus.status();
-        let voters: Vec<u64> = status.voters().collect();
-        let reports = consensus.peer_reports().await.into_iter();
-        let others = reports.filter(|(member, _)| member.node_id != status.node_id);
-        let opinions: Vec<(u64, Opinion)> = others
-            .filter(|(member, _)| voters.contains(&member.node_id))
-            .map(|(member, report)| {
-                let known = report.and_then(|report| Some((report.revision, report.chain?)));
-                (member.node_id, opinion(&replica, known))
-            })
-            .collect();
+        let chains = consensus.chains_of_other_voters().await.into_iter();
+        let opinions: Vec<(u64, Opinion)> =
+            chains.map(|(node_id, theirs)| (node_id, opinion(&replica, theirs))).collect();
         let is_voter = status
             .members
             .iter()
             .any(|(member, role)| member.node_id == status.node_id && *role == MemberRole::Voter);
         let dissenting: Vec<u64> =
             opinions.iter().filter(|(_, opinion)| *opinion == Opinion::Other).map(|(id, _)| *id).collect();
-        match finding(opinions.iter().map(|(_, opinion)| *opinion), voters.len(), is_voter) {
+        match finding(opinions.iter().map(|(_, opinion)| *opinion), status.voters().count(), is_voter) {
             Finding::Agreement => {}
             Finding::Dissent => tracing::error!(
                 members = ?dissenting,
@@ -69,11 +61,11 @@ pub(super) async fn outvoted(consensus: Consensus, replica: Replica) -> String {
     }
 }
 
-fn opinion(replica: &Replica, known: Option<(Revision, ChainHash)>) -> Opinion {
-    let Some((revision, theirs)) = known else { return Opinion::None };
-    match replica.chain_at(revision) {
+fn opinion(replica: &Replica, theirs: Option<AppliedChain>) -> Opinion {
+    let Some(theirs) = theirs else { return Opinion::None };
+    match replica.chain_at(theirs.revision) {
         None => Opinion::None,
-        Some(ours) if ours == theirs => Opinion::Same,
+        Some(ours) if ours == theirs.chain => Opinion::Same,
         Some(_) => Opinion::Other,
     }
 }

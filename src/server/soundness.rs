@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::background;
 use crate::clock::Clock;
 use crate::domain::State;
 use crate::replica::Replica;
@@ -27,8 +28,14 @@ pub(super) async fn broken(replica: Replica, clock: Arc<dyn Clock>) -> String {
         tokio::time::sleep(pause).await;
         let (checking, before) = (replica.clone(), earlier.take());
         let began = clock.now();
-        let checked = tokio::task::spawn_blocking(move || check(&checking, before));
-        let (state, violations) = checked.await.expect("a panic in the check ends the process");
+        let checked = background::aside(move |_| check(&checking, before)).await;
+        let (state, violations) = match checked {
+            Ok(checked) => checked,
+            Err(error) => {
+                tracing::warn!(%error, "the invariants were not checked");
+                continue;
+            }
+        };
         let cost = clock.now().saturating_duration_since(began);
         tracing::debug!(?cost, revision = %state.revision(), "the invariants were checked");
         if let Some(violations) = violations {

@@ -22,6 +22,8 @@ use crate::codec::{self, CodecError, ENVELOPE_BYTES};
 const TRAILER_BYTES: usize = 12;
 /// What is read at a time.
 const PIECE_BYTES: usize = 256 << 10;
+/// What is handed to the disk at a time: the syncs of the log wait behind it.
+const UNSYNCED_BYTES_MAX: usize = 4 << 20;
 
 /// Whose snapshot it is and what it covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +47,7 @@ pub(super) struct SnapshotWriter {
     checksum: u32,
     body_checksum: u32,
     body_bytes: u64,
+    unsynced_bytes: usize,
     published: bool,
 }
 
@@ -66,6 +69,7 @@ impl SnapshotWriter {
             checksum: 0,
             body_checksum: 0,
             body_bytes: 0,
+            unsynced_bytes: 0,
             published: false,
         };
         writer.write(&head)?;
@@ -76,7 +80,17 @@ impl SnapshotWriter {
         self.checksum = crc32c::crc32c_append(self.checksum, bytes);
         self.file
             .write_all(bytes)
-            .map_err(|error| StorageError::io("write", &unfinished_path(&self.path), &error))
+            .map_err(|error| StorageError::io("write", &unfinished_path(&self.path), &error))?;
+        self.unsynced_bytes += bytes.len();
+        if self.unsynced_bytes >= UNSYNCED_BYTES_MAX { self.sync() } else { Ok(()) }
+    }
+
+    fn sync(&mut self) -> Result<(), StorageError> {
+        self.unsynced_bytes = 0;
+        let unfinished = unfinished_path(&self.path);
+        self.disk
+            .sync_data(&self.file, &unfinished)
+            .map_err(|error| StorageError::io("sync", &unfinished, &error))
     }
 
     pub(super) fn append(&mut self, piece: &[u8]) -> Result<(), StorageError> {
@@ -97,10 +111,8 @@ impl SnapshotWriter {
     pub(super) fn publish(mut self) -> Result<PathBuf, StorageError> {
         self.write(&self.body_bytes.to_le_bytes())?;
         self.write(&self.checksum.to_le_bytes())?;
+        self.sync()?;
         let unfinished = unfinished_path(&self.path);
-        self.disk
-            .sync_data(&self.file, &unfinished)
-            .map_err(|error| StorageError::io("sync", &unfinished, &error))?;
         self.disk
             .rename(&unfinished, &self.path)
             .map_err(|error| StorageError::io("rename", &self.path, &error))?;

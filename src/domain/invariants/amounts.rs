@@ -87,5 +87,5 @@ pub(super) fn everything_is_bounded(state: &State) -> Finding {
             format!("job {id} has too many lines")
         })?;
     }
-    state.idempotency.check()
+    state.idempotency.check(state.revision.0)
 }
