@@ -68,10 +68,13 @@ impl Pace {
     /// Rests for some times as long as the work went on since the last rest.
     pub(crate) fn rest(&self) {
         let Some(rested) = &self.rested else { return };
-        let worked = SystemClock.now().saturating_duration_since(rested.get());
-        thread::sleep((worked * REST_PER_WORK).min(REST_MAX));
+        thread::sleep(rest_after(SystemClock.now().saturating_duration_since(rested.get())));
         rested.set(SystemClock.now());
     }
+}
+
+fn rest_after(worked: Duration) -> Duration {
+    worked.saturating_mul(REST_PER_WORK).min(REST_MAX)
 }
 
 /// Lowers the priority of this thread; where that is not allowed, its work is done all the same.
@@ -103,6 +106,30 @@ mod tests {
     async fn work_aside_is_done_on_the_one_thread_that_there_is() {
         let own = std::thread::current().id();
         assert_eq!(aside(|_| std::thread::current().id()).await.unwrap(), own);
+    }
+
+    #[test]
+    fn a_rest_is_some_times_the_work_and_never_long() {
+        assert_eq!(rest_after(Duration::from_millis(1)), Duration::from_millis(3));
+        assert_eq!(rest_after(Duration::from_secs(60)), REST_MAX);
+        assert_eq!(rest_after(Duration::MAX), REST_MAX);
+    }
+
+    #[tokio::test]
+    async fn work_rests_only_where_something_runs_beside_it() {
+        assert!(
+            aside(|pace| pace.rested.is_none()).await.unwrap(),
+            "virtual clocks must not wait for real ones"
+        );
+        let rested_later = |pace: &Pace| {
+            let rested = || pace.rested.as_ref().map(Cell::get);
+            let before = rested();
+            pace.rest();
+            rested() > before
+        };
+        let several = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        assert!(several.spawn(aside(rested_later)).await.unwrap().unwrap());
+        several.shutdown_background();
     }
 
     #[cfg(target_os = "linux")]

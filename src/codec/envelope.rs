@@ -5,21 +5,16 @@
 //! a record of a newer release. The layout of the envelope itself must never change; the version is the body's.
 //! Tested below: golden bytes, and no mutation of a sealed record is accepted.
 
-use std::io::{self, BufWriter, Write};
-
 use bytes::{BufMut, Bytes};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::plain::encode_into;
 use super::{CodecError, decode, encode_onto};
 
 /// Bytes that the envelope adds to a body.
 pub const ENVELOPE_BYTES: usize = 18;
 
 const CHECKSUM_OFFSET: usize = 14;
-/// What [`seal_into`] holds at a time.
-const PIECE_BYTES: usize = 256 << 10;
 
 /// The name and version of one stored or sent kind; the constant lives beside the type that owns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,69 +45,6 @@ pub fn seal_bytes(format: Format, body: &[u8]) -> Bytes {
     closed(format, sealed)
 }
 
-/// Seals a value that is too large to hold its bytes: they are written in pieces, and to know what the header says the
-/// value is encoded twice. `rest` is called after each piece of either.
-///
-/// # Errors
-/// Those of `writer`, and [`CodecError::Unencodable`] in the error if the type's own serialization refuses.
-pub fn seal_into<T: Serialize + ?Sized>(
-    format: Format,
-    value: &T,
-    writer: &mut dyn Write,
-    rest: &dyn Fn(),
-) -> io::Result<()> {
-    let mut measured = Measured::default();
-    in_pieces(value, &mut measured, rest)?;
-    let Measured { bytes, checksum } = measured;
-    let length = usize::try_from(bytes).expect("a body is written by a machine that can address it");
-    let header = header(format, bytes, |before| crc32c::crc32c_combine(before, checksum, length));
-    writer.write_all(&header)?;
-    in_pieces(value, writer, rest)
-}
-
-fn in_pieces<T: Serialize + ?Sized>(value: &T, writer: &mut dyn Write, rest: &dyn Fn()) -> io::Result<()> {
-    let mut pieces = BufWriter::with_capacity(PIECE_BYTES, Resting { writer, rest });
-    encode_into(&mut pieces, value)?;
-    pieces.flush()
-}
-
-/// A writer that rests after each piece.
-struct Resting<'a> {
-    writer: &'a mut dyn Write,
-    rest: &'a dyn Fn(),
-}
-
-impl Write for Resting<'_> {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        let written = self.writer.write(piece)?;
-        (self.rest)();
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.writer.flush()
-    }
-}
-
-/// A body of which only length and CRC32C are kept.
-#[derive(Debug, Default)]
-struct Measured {
-    bytes: u64,
-    checksum: u32,
-}
-
-impl Write for Measured {
-    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
-        self.bytes += piece.len() as u64;
-        self.checksum = crc32c::crc32c_append(self.checksum, piece);
-        Ok(piece.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Writes the header over the room that was left for it.
 fn closed(format: Format, mut sealed: Vec<u8>) -> Bytes {
     let (room, body) =
@@ -122,7 +54,11 @@ fn closed(format: Format, mut sealed: Vec<u8>) -> Bytes {
 }
 
 /// The header of a body of this length. `checksum` goes on over the body from the CRC32C of what is before it.
-fn header(format: Format, body_bytes: u64, checksum: impl FnOnce(u32) -> u32) -> [u8; ENVELOPE_BYTES] {
+pub(super) fn header(
+    format: Format,
+    body_bytes: u64,
+    checksum: impl FnOnce(u32) -> u32,
+) -> [u8; ENVELOPE_BYTES] {
     let mut header = [0; ENVELOPE_BYTES];
     let mut fields = &mut header[..];
     fields.put_slice(&format.magic);
@@ -228,32 +164,6 @@ mod tests {
         ];
         assert_eq!(sealed.as_ref(), golden);
         assert_eq!(open::<(String, u16)>(EXAMPLE, &golden).unwrap(), ("ab".to_owned(), 300));
-    }
-
-    #[test]
-    fn what_is_sealed_in_pieces_is_what_is_sealed_at_once() {
-        for length in [0, 1, 300_000] {
-            let value = ("ab", vec![300_u16; length]);
-            let mut written = Vec::new();
-            seal_into(EXAMPLE, &value, &mut written, &|| ()).unwrap();
-            assert_eq!(written, seal(EXAMPLE, &value).unwrap());
-        }
-    }
-
-    #[test]
-    fn an_error_of_the_writer_is_passed_on() {
-        struct Full;
-        impl Write for Full {
-            fn write(&mut self, _piece: &[u8]) -> io::Result<usize> {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let error = seal_into(EXAMPLE, &"body", &mut Full, &|| ()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

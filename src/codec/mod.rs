@@ -10,14 +10,14 @@
 //! that names the encoding crate. The layout is positional, therefore enum variants are only ever appended and
 //! the serde attributes `flatten`, `untagged`, `tag` and `skip*` are not usable in encoded types.
 //!
-//! Tested beside the code in `plain.rs` and `envelope.rs`: golden bytes, and mutation of sealed records.
+//! Tested beside the code: golden bytes, and mutation of sealed records.
 
 mod envelope;
 mod error;
+mod pieces;
 mod plain;
 
-pub use envelope::{
-    ENVELOPE_BYTES, Format, open, open_bytes, open_known, seal, seal_bytes, seal_into, sealed_bytes,
-};
+pub use envelope::{ENVELOPE_BYTES, Format, open, open_bytes, open_known, seal, seal_bytes, sealed_bytes};
 pub use error::CodecError;
+pub use pieces::seal_into;
 pub use plain::{LARGEST_DECODABLE_BYTES, decode, encode, encode_onto, encoded_bytes};

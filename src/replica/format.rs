@@ -155,6 +155,17 @@ mod tests {
     }
 
     #[test]
+    fn a_command_adds_to_a_record_what_it_is_measured_to_add() {
+        let key = Some(RequestKey { key: IdempotencyKey::new("key").unwrap(), fingerprint: [1; 16] });
+        let keyed = KeyedCommand { key, command: Command::ChangeSettings(SettingsPatch::default()) };
+        let sealed_with = |count| {
+            let commands = vec![keyed.clone(); count];
+            seal(&Record::Round(Batch { session: SessionNumber(1), at: LogicalTime(1), commands })).len()
+        };
+        assert_eq!(sealed_with(3) - sealed_with(0), 3 * command_bytes(&keyed));
+    }
+
+    #[test]
     fn states_of_earlier_versions_are_read() {
         let format = |version| Format { version, ..STATE_FORMAT };
         let state = begun();

@@ -152,6 +152,18 @@ fn the_order_is_sync_rename_sync_of_the_directory_and_only_then_removal() {
 }
 
 #[test]
+fn a_large_snapshot_is_handed_to_the_disk_in_parts() {
+    let (home, disk) = (quick_directory(), WatchedDisk::default());
+    let store = SnapshotStore::open(&directory_on(home.path(), disk.shared()).unwrap()).unwrap();
+    disk.take_events();
+    let piece = vec![7; 1 << 20];
+    store.save(id(10), b"", &|writer| (0..9).try_for_each(|_| writer.write_all(&piece))).unwrap();
+    let unfinished = Event::Sync("snap-3-10-1.tmp".to_owned());
+    let syncs = disk.take_events().iter().filter(|event| **event == unfinished).count();
+    assert_eq!(syncs, 3, "9 MiB: after four, after eight, and at the end");
+}
+
+#[test]
 fn a_failure_at_any_step_leaves_the_snapshot_before_usable() {
     let steps = [
         Event::Sync("snap-3-20-2.tmp".to_owned()),
