@@ -2,7 +2,7 @@
 //!
 //! What it promises: answers come in the order of the requests; at most [`IN_FLIGHT_MAX`] are owed; a peer that owes
 //! an answer for too long ends the stream with an error; a connection is kept for reuse only if no answer is lost by
-//! it. What it must not do: interpret answers. Tested through `tests/consensus`.
+//! it; a follower that has lost what it acknowledged ends it too. What it must not do: interpret answers beyond that. Tested through `tests/consensus`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -33,6 +33,8 @@ pub(super) struct AppendStream<S> {
     connection: Option<Connection>,
     /// The requests; `None` once they have ended.
     input: Option<S>,
+    /// The term of the leader that sends; it is the same for the whole stream.
+    term: u64,
     /// Unanswered requests of this stream.
     in_flight: usize,
     /// Runs while an answer is owed.
@@ -50,7 +52,7 @@ impl<S> AppendStream<S> {
         let addresses = peers.addresses_to(&target);
         let deadline = Box::pin(tokio::time::sleep(peers.timing().answer_timeout()));
         let (connection, input) = (Some(connection), Some(input));
-        Self { peers, target, purpose, addresses, connection, input, in_flight: 0, deadline }
+        Self { peers, target, purpose, addresses, connection, input, term: 0, in_flight: 0, deadline }
     }
 
     fn restart_deadline(&mut self) {
@@ -83,6 +85,7 @@ where
                 Poll::Pending => break,
                 Poll::Ready(None) => self.input = None,
                 Poll::Ready(Some(request)) => {
+                    self.term = request.vote.leader_id.term;
                     let request = match self.purpose {
                         Purpose::Heartbeat => Request::Heartbeat(request),
                         _ => Request::Append(request),
@@ -146,7 +149,10 @@ where
                 Ok(Reply::Append(reply)) if this.in_flight > 0 => {
                     this.in_flight -= 1;
                     this.restart_deadline();
-                    Poll::Ready(Some(Ok(reply.into())))
+                    match this.peers.acknowledged(&this.target, this.term, &reply) {
+                        Ok(()) => Poll::Ready(Some(Ok(reply.into()))),
+                        Err(error) => this.fail(error),
+                    }
                 }
                 Ok(_) => this.fail(CallError::Unexpected),
                 Err(error) => this.fail(error),

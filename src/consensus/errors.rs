@@ -149,6 +149,14 @@ pub enum StartError {
         /// Its peer address.
         known: String,
     },
+    /// The directory is older than what its node has acknowledged.
+    #[error(
+        "the data directory of node {node_id} was found to be older than what the node had acknowledged, and takes no part any          more; replace the node (--join and --replace {node_id}, with an empty directory)"
+    )]
+    Outdated {
+        /// Which member.
+        node_id: u64,
+    },
     /// There is no data, and nothing that says how to get it.
     #[error(
         "the data directory is empty; start with --initial-cluster to found a cluster or with --join to join one"
@@ -195,6 +203,16 @@ pub enum StopReason {
         "the node was removed from the cluster; move its data directory away and join again under a new id"
     )]
     Removed,
+    /// Its data directory is older than what it has acknowledged: somebody has brought back an old copy.
+    #[error(
+        "the log ends at {last_index}, but this node had acknowledged entries up to {acknowledged_index}: its data directory is an          older copy. Replace the node (--join and --replace, with an empty directory)"
+    )]
+    Outdated {
+        /// The last entry of the log; 0 also for none.
+        last_index: u64,
+        /// The last entry that the leader has an acknowledgement for.
+        acknowledged_index: u64,
+    },
     /// Its peer port failed.
     #[error("the peer port failed: {0}")]
     PeerPort(String),

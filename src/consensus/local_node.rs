@@ -27,6 +27,8 @@ pub(super) enum JoinPhase {
     Joining,
     /// The node has seen itself among the members.
     Member,
+    /// The directory was found to be older than what the node had acknowledged: it takes part no more.
+    Outdated,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,9 +111,13 @@ impl LocalNode {
         HelloReply { address: self.address.clone(), standing }
     }
 
-    /// Whether the node was started where its cluster knows it. A copy of its directory runs somewhere else.
-    pub(super) fn check_address(&self) -> Result<(), StartError> {
-        let Some(Standing { node_id, members, .. }) = self.standing() else { return Ok(()) };
+    /// Whether the directory may take part, and the node was started where its cluster knows it. A copy of its directory runs
+    /// somewhere else.
+    pub(super) fn check(&self) -> Result<(), StartError> {
+        let Some(Standing { node_id, members, phase, .. }) = self.standing() else { return Ok(()) };
+        if phase == JoinPhase::Outdated {
+            return Err(StartError::Outdated { node_id });
+        }
         match members.get(&node_id) {
             Some(NodeAddress { peer_addr, .. }) if *peer_addr != self.address.peer_addr => {
                 Err(StartError::OtherAddress { node_id, known: peer_addr.clone() })
@@ -141,11 +147,17 @@ impl LocalNode {
     /// Remembers that the node has seen itself among the members. Blocks.
     pub(super) fn note_member(&self) -> Result<(), StorageError> {
         match self.standing() {
-            Some(standing) if standing.phase != JoinPhase::Member => {
+            Some(standing) if !matches!(standing.phase, JoinPhase::Member | JoinPhase::Outdated) => {
                 self.save(Standing { phase: JoinPhase::Member, ..standing })
             }
             _ => Ok(()),
         }
+    }
+
+    /// Remembers that the directory is older than what the node has acknowledged, for ever. Blocks.
+    pub(super) fn note_outdated(&self) -> Result<(), StorageError> {
+        let outdate = |standing| self.save(Standing { phase: JoinPhase::Outdated, ..standing });
+        self.standing().map_or(Ok(()), outdate)
     }
 
     /// A node that was given a list founds a cluster only with exactly this list.
@@ -227,14 +239,26 @@ mod tests {
         for joins in [false, true] {
             let directory = tempfile::tempdir().unwrap();
             let node = open(directory.path());
-            node.check_address().unwrap();
+            node.check().unwrap();
             let members: &[&str] = if joins { &["a"] } else { &["a", "b"] };
             node.adopt(&Adoption { is_founding: !joins, ..adoption(1, members) }).unwrap().unwrap();
             drop(node);
-            open(directory.path()).check_address().unwrap();
-            let refused = open_at(directory.path(), "c").check_address();
+            open(directory.path()).check().unwrap();
+            let refused = open_at(directory.path(), "c").check();
             assert!(matches!(refused, Err(StartError::OtherAddress { node_id: 2, known }) if known == "b"));
         }
+    }
+
+    #[test]
+    fn a_directory_that_is_outdated_stays_so() {
+        let directory = tempfile::tempdir().unwrap();
+        let node = open(directory.path());
+        node.adopt(&adoption(1, &["a", "b"])).unwrap().unwrap();
+        node.note_outdated().unwrap();
+        node.note_member().unwrap();
+        drop(node);
+        let refused = open(directory.path()).check();
+        assert!(matches!(refused, Err(StartError::Outdated { node_id: 2 })));
     }
 
     #[test]

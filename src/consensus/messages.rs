@@ -16,6 +16,7 @@ use openraft::raft::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::acknowledged::Acknowledgement;
 use super::types::{LogId, NodeAddress, SnapshotMeta, TypeConfig, Vote};
 use crate::codec::Format;
 use crate::domain::{ChainHash, Revision, StateHash};
@@ -82,6 +83,8 @@ pub(super) enum Request {
     Heartbeat(AppendEntriesRequest<TypeConfig>),
     /// What have you applied up to this revision? Costs nothing, where a report takes a hash of the whole state.
     Chain(Revision),
+    /// What have I acknowledged to you as leader?
+    Acknowledged,
 }
 
 /// The head of a snapshot.
@@ -138,6 +141,8 @@ pub(super) enum Reply {
     Failed(String),
     /// Of a question for the chain; `None` if it is not remembered any more.
     Chain(Option<AppliedChain>),
+    /// Of a question for what was acknowledged; `None` if nothing was.
+    Acknowledged(Option<Acknowledgement>),
 }
 
 /// What came of an append.
@@ -307,6 +312,7 @@ mod tests {
         assert_eq!(bytes(Request::Append(append)), [&head[..], &[0], &fields].concat());
         assert_eq!(bytes(heartbeat), [&head[..], &[11], &fields].concat());
         assert_eq!(bytes(Request::Chain(Revision(8))), [&head[..], &[12, 8]].concat());
+        assert_eq!(bytes(Request::Acknowledged), [&head[..], &[13]].concat());
     }
 
     #[test]
@@ -321,6 +327,8 @@ mod tests {
         assert_eq!(golden(Reply::Refused(Refusal::UnsoundSnapshot)), [7, 8]);
         let chain = AppliedChain { revision: Revision(3), chain: ChainHash([6; 32]) };
         assert_eq!(golden(Reply::Chain(Some(chain))), [&[9, 1, 3][..], &[6; 32]].concat());
+        let acknowledged = Acknowledgement { term: 5, log_id: log_id(4, 9) };
+        assert_eq!(golden(Reply::Acknowledged(Some(acknowledged))), [10, 1, 5, 4, 9]);
     }
 
     #[test]

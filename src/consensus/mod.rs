@@ -12,6 +12,7 @@
 //! not do: look into what is proposed. This is the only room that names the engine's crate. Tested in
 //! `tests/consensus`.
 
+mod acknowledged;
 mod append_receiver;
 mod append_stream;
 mod barrier;
@@ -29,6 +30,7 @@ mod log_store;
 mod membership;
 mod messages;
 mod network;
+mod older_directory;
 mod options;
 mod peers;
 mod proposals;

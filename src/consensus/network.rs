@@ -21,7 +21,7 @@ use openraft::raft::{
 use openraft::{OptionalSend, RPCTypes};
 
 use super::append_stream::AppendStream;
-use super::messages::{Refusal, Reply, Request, TransferReply};
+use super::messages::{AppendReply, Refusal, Reply, Request, TransferReply};
 use super::peers::{CallError, Peers, Purpose, Target};
 use super::snapshot_sender;
 use super::state_machine::SnapshotBody;
@@ -181,6 +181,7 @@ impl NetSnapshot<TypeConfig> for Network {
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let within = option.soft_ttl().max(self.peers.timing().answer_timeout());
+        let (term, holds) = (vote.leader_id.term, AppendReply::Matched(snapshot.meta.last_log_id));
         let sending = async {
             let sent = snapshot_sender::send(&self.peers, &self.target, (vote, snapshot), within).await;
             if matches!(sent, Err(CallError::Refused(Refusal::UnsoundSnapshot))) {
@@ -190,7 +191,13 @@ impl NetSnapshot<TypeConfig> for Network {
         };
         tokio::select! {
             sent = sending => match sent {
-                Ok(vote) => Ok(SnapshotResponse::new(vote)),
+                Ok(answered) => {
+                    if answered == vote {
+                        self.peers.acknowledged(&self.target, term, &holds)
+                            .map_err(|error| self.rpc_error(&error, RPCTypes::InstallSnapshot))?;
+                    }
+                    Ok(SnapshotResponse::new(answered))
+                }
                 Err(error) => Err(self.rpc_error(&error, RPCTypes::InstallSnapshot).into()),
             },
             closed = cancel => Err(StreamingError::Closed(closed)),

@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::acknowledged::Acknowledged;
 use super::connection::{Connection, ConnectionError, seal_request};
-use super::messages::{Addresses, Endpoint, Refusal, Reply, Request};
+use super::messages::{Addresses, AppendReply, Endpoint, Refusal, Reply, Request};
 use super::timing::Timing;
 use super::transport::Transport;
 use super::types::NodeAddress;
@@ -59,6 +60,9 @@ pub(super) enum CallError {
     /// The peer could not answer.
     #[error("the peer could not answer: {0}")]
     Failed(String),
+    /// The peer has lost what it had acknowledged.
+    #[error("the peer has lost entries that it had acknowledged")]
+    Outdated,
     /// The answer does not belong to the request.
     #[error("the peer answered something else")]
     Unexpected,
@@ -85,10 +89,17 @@ struct Shared {
     idle: Mutex<BTreeMap<(u64, Purpose), Vec<Connection>>>,
     logged_refusals: Mutex<BTreeSet<(u64, Refusal)>>,
     removed: watch::Sender<bool>,
+    acknowledged: Arc<Acknowledged>,
+    logged_outdated: Mutex<BTreeSet<u64>>,
 }
 
 impl Peers {
-    pub(super) fn new(transport: Arc<dyn Transport>, cluster_id: Uuid, me: Endpoint, timing: Timing) -> Self {
+    pub(super) fn new(
+        transport: Arc<dyn Transport>,
+        (cluster_id, me): (Uuid, Endpoint),
+        timing: Timing,
+        acknowledged: Arc<Acknowledged>,
+    ) -> Self {
         let shared = Shared {
             transport,
             cluster_id,
@@ -97,6 +108,8 @@ impl Peers {
             idle: Mutex::default(),
             logged_refusals: Mutex::default(),
             removed: watch::Sender::new(false),
+            acknowledged,
+            logged_outdated: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -188,6 +201,27 @@ impl Peers {
             Reply::Failed(reason) => Err(CallError::Failed(reason)),
             reply => Ok(reply),
         }
+    }
+
+    /// Takes notice of an answer to the leader of `term`; an answer that can not be is an error.
+    pub(super) fn acknowledged(
+        &self,
+        target: &Target,
+        term: u64,
+        answer: &AppendReply,
+    ) -> Result<(), CallError> {
+        if self.shared.acknowledged.agrees_with(target.node_id, term, answer) {
+            return Ok(());
+        }
+        let mut logged = self.shared.logged_outdated.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.insert(target.node_id) {
+            tracing::error!(
+                peer = target.node_id,
+                address = %target.address,
+                "a member has lost entries that it had acknowledged: an older copy of its data directory was brought back. It gets                  nothing more from this node; replace it"
+            );
+        }
+        Err(CallError::Outdated)
     }
 
     fn note_refusal(&self, target: &Target, refusal: Refusal) {

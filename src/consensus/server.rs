@@ -14,10 +14,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::acknowledged::Acknowledged;
 use super::append_receiver;
 use super::connection::{Connection, ConnectionError, seal_reply};
 use super::contacts::Contacts;
-use super::heartbeat_receiver;
+use super::heartbeat_receiver::{self, Unanswered};
 use super::local_node::LocalNode;
 use super::messages::{
     Addresses, AppliedChain, Envelope, PeerReport, Refusal, Reply, Request, TransferReply,
@@ -43,12 +44,14 @@ pub(super) struct Server {
     received: Received,
     logged_refusals: Mutex<BTreeSet<(u64, Refusal)>>,
     removed: watch::Sender<bool>,
+    suspicions: watch::Sender<Option<u64>>,
+    acknowledged: Arc<Acknowledged>,
     /// One snapshot at a time.
     pub(super) snapshot_slot: Semaphore,
 }
 
 impl Server {
-    pub(super) fn new(local: Arc<LocalNode>, replica: Replica) -> Arc<Self> {
+    pub(super) fn new(local: Arc<LocalNode>, replica: Replica, acknowledged: Arc<Acknowledged>) -> Arc<Self> {
         Arc::new(Self {
             local,
             replica,
@@ -57,6 +60,8 @@ impl Server {
             received: Received::default(),
             logged_refusals: Mutex::default(),
             removed: watch::Sender::new(false),
+            suspicions: watch::Sender::new(None),
+            acknowledged,
             snapshot_slot: Semaphore::new(1),
         })
     }
@@ -86,6 +91,11 @@ impl Server {
     /// Becomes true when the leader has said that this node is no longer a member.
     pub(super) fn removed(&self) -> watch::Receiver<bool> {
         self.removed.subscribe()
+    }
+
+    /// Changes whenever a heartbeat names an entry that is not in the log; says who has sent it.
+    pub(super) fn suspicions(&self) -> watch::Receiver<Option<u64>> {
+        self.suspicions.subscribe()
     }
 
     /// Accepts connections until the listener fails, which ends the node. Dropping the future closes them all.
@@ -155,12 +165,22 @@ impl Server {
                 (Request::Heartbeat(heartbeat), Some(raft)) => {
                     contact.get_or_insert_with(|| self.contacts.enter(addresses.from.node_id));
                     let answered = heartbeat_receiver::answer(&raft, heartbeat).await;
-                    answered.map_or_else(Reply::Failed, Reply::Append)
+                    answered.map_or_else(|error| self.unanswered(&addresses, &error), Reply::Append)
+                }
+                (Request::Acknowledged, Some(_)) => {
+                    Reply::Acknowledged(self.acknowledged.by(addresses.from.node_id))
                 }
                 (request, raft) => self.answer(request, raft.as_ref()).await,
             };
             connection.send(seal_reply(&reply)).await?;
         }
+    }
+
+    fn unanswered(&self, addresses: &Addresses, error: &Unanswered) -> Reply {
+        if matches!(error, Unanswered::Missing(_)) {
+            self.suspicions.send_replace(Some(addresses.from.node_id));
+        }
+        Reply::Failed(error.to_string())
     }
 
     /// Whether the request is meant for this node and comes from where it says. Gives the engine for those that need it.

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::acknowledged::Acknowledged;
 use super::barrier::Barriers;
 use super::bootstrap::{Bootstrap, RequestMembership, Settling};
 use super::errors::{StartError, StopReason};
@@ -25,6 +26,7 @@ use super::log_store::LogAdapter;
 use super::membership::Membership;
 use super::messages::Endpoint;
 use super::network::NetworkFactory;
+use super::older_directory;
 use super::options::ConsensusOptions;
 use super::peers::Peers;
 use super::proposals::Proposals;
@@ -44,7 +46,7 @@ const JOIN_EVERY: Duration = Duration::from_secs(3);
 /// Between two looks for a change of the membership that was left unfinished.
 const FINISH_EVERY: Duration = Duration::from_secs(1);
 
-type Stop = watch::Sender<Option<StopReason>>;
+pub(super) type Stop = watch::Sender<Option<StopReason>>;
 
 impl Consensus {
     /// Starts the node. Returns when it has an identity and its engine runs, which for a new node means that the
@@ -61,9 +63,10 @@ impl Consensus {
             Bootstrap::Join(_) | Bootstrap::Existing => None,
         };
         let local = LocalNode::new(options.data_dir, options.api_addr, options.peer_addr, initial_cluster)?;
-        local.check_address()?;
+        local.check()?;
         let local = Arc::new(local);
-        let server = Server::new(Arc::clone(&local), replica.clone());
+        let acknowledged = Arc::new(Acknowledged::default());
+        let server = Server::new(Arc::clone(&local), replica.clone(), Arc::clone(&acknowledged));
         tasks.spawn(serve(Arc::clone(&server), options.listener, stop.clone()));
         if let Bootstrap::Join(request) = &options.bootstrap {
             tasks.spawn(ask_to_join(Arc::clone(&local), Arc::clone(request)));
@@ -79,7 +82,8 @@ impl Consensus {
             settling.announce(&standing).await?;
         }
         let me = Endpoint { node_id: standing.node_id, incarnation: local.address().incarnation };
-        let peers = Peers::new(Arc::clone(&options.transport), standing.cluster_id, me, options.timing);
+        let names = (standing.cluster_id, me);
+        let peers = Peers::new(Arc::clone(&options.transport), names, options.timing, acknowledged);
         let network = NetworkFactory::new(peers.clone());
         let log = LogAdapter::new(Arc::clone(&store));
         let snapshots = SnapshotDisk::new(snapshots, stop.clone());
@@ -162,6 +166,8 @@ impl Running {
         tasks.spawn(status::publish(raft.clone(), cluster_id, published));
         tasks.spawn(fast_path::run(raft.clone(), server.contacts().clone(), timing));
         tasks.spawn(finish_changes(Arc::clone(&membership)));
+        let asking = (raft.clone(), peers.clone());
+        tasks.spawn(older_directory::watch(server.suspicions(), asking, Arc::clone(&local), stop.clone()));
         tasks.spawn(watch_membership(raft.clone(), local, stop.clone()));
         tasks.spawn(watch_for_removal(server.removed(), stop.clone()));
         tasks.spawn(watch_for_removal(peers.removed(), stop.clone()));

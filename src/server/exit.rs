@@ -112,9 +112,9 @@ impl From<StartError> for ServerError {
             StartError::OtherAddress { .. } => {
                 Self::Config(ConfigError::Option { option: "--peer-addr", problem: error.to_string() })
             }
-            StartError::ClusterExists { .. } | StartError::PeerRefuses { .. } => {
-                Self::Quarantine(error.to_string())
-            }
+            StartError::ClusterExists { .. }
+            | StartError::PeerRefuses { .. }
+            | StartError::Outdated { .. } => Self::Quarantine(error.to_string()),
             StartError::Engine(_) => Self::Broken(error.to_string()),
         }
     }
@@ -124,7 +124,7 @@ impl From<StopReason> for ServerError {
     fn from(reason: StopReason) -> Self {
         match reason {
             StopReason::Storage(error) => error.into(),
-            StopReason::Removed => Self::Quarantine(reason.to_string()),
+            StopReason::Removed | StopReason::Outdated { .. } => Self::Quarantine(reason.to_string()),
             StopReason::Shutdown | StopReason::Engine(_) => Self::Broken(reason.to_string()),
             StopReason::PeerPort(_) => Self::Unavailable(reason.to_string()),
         }

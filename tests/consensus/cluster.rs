@@ -1,5 +1,6 @@
 //! Nodes on loopback in one process, with real data directories, and conditions to wait for.
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +17,8 @@ use slotkeeper::replica::{Replica, seal};
 use slotkeeper::storage::{DataDir, DataDirOptions, Disk, Identity, RealDisk, StorageError};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use crate::directories::copy_directory;
 
 /// Nothing here takes so long unless it is broken.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -94,7 +97,31 @@ impl Place {
 
     /// Empties the directory, as a replaced disk would.
     pub fn wipe(&self) {
-        std::fs::remove_dir_all(self.path()).unwrap();
+        fs::remove_dir_all(self.path()).unwrap();
+    }
+
+    /// A copy of the directory as it is when its node has let go of it.
+    pub async fn copy(&self) -> TempDir {
+        let _free = self.free_directory(Arc::new(RealDisk)).await;
+        let copy = tempfile::tempdir().unwrap();
+        copy_directory(&self.path(), copy.path());
+        copy
+    }
+
+    /// Puts such a copy in the place of the directory.
+    pub async fn bring_back(&self, copy: TempDir) {
+        drop(self.free_directory(Arc::new(RealDisk)).await);
+        self.wipe();
+        copy_directory(copy.path(), &self.path());
+    }
+
+    async fn free_directory(&self, disk: Arc<dyn Disk>) -> DataDir {
+        until("the directory is free", async || match self.open(Arc::clone(&disk)) {
+            Ok(data_dir) => Some(data_dir),
+            Err(StorageError::Locked { .. }) => None,
+            Err(error) => panic!("{error}"),
+        })
+        .await
     }
 
     /// The address again, after its node has gone.
@@ -108,14 +135,10 @@ impl Place {
         bootstrap: Bootstrap,
         settings: &Settings,
     ) -> ConsensusOptions {
-        let data_dir = until("the directory is free", async || match self.open(Arc::clone(&settings.disk)) {
-            Ok(data_dir) => Some(data_dir),
-            Err(StorageError::Locked { .. }) => None,
-            Err(error) => panic!("{error}"),
-        });
+        let data_dir = self.free_directory(Arc::clone(&settings.disk)).await;
         let mint = Arc::new(Uuid::new_v4);
         let api_addr = self.api_addr.clone();
-        let mut options = ConsensusOptions::new(data_dir.await, api_addr, listener, bootstrap, mint).unwrap();
+        let mut options = ConsensusOptions::new(data_dir, api_addr, listener, bootstrap, mint).unwrap();
         options.timing = settings.timing;
         options.retention = settings.retention;
         options.transport = Arc::clone(&settings.transport);

@@ -6,9 +6,12 @@
 mod bootstrap;
 mod churn;
 mod cluster;
+#[path = "../support/directories.rs"]
+mod directories;
 mod disks;
 mod failover;
 mod membership;
+mod older_directory;
 mod partitions;
 mod proposals;
 mod refusals;

@@ -5,6 +5,8 @@
 mod basics;
 mod child;
 mod crash_points;
+#[path = "../support/directories.rs"]
+mod directories;
 mod durability;
 mod faults;
 mod full_disk;

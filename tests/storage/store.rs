@@ -10,6 +10,8 @@ use slotkeeper::storage::{
 };
 use uuid::Uuid;
 
+pub use crate::directories::copy_directory;
+
 /// The cluster of every test directory.
 pub const CLUSTER: Uuid = Uuid::from_u128(0xc1);
 /// The node of every test directory.
@@ -107,18 +109,4 @@ pub fn opaque(index: u64) -> Bytes {
 pub fn quick_directory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
-}
-
-/// Copies all files below a directory.
-pub fn copy_directory(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for file in std::fs::read_dir(from).unwrap() {
-        let path = file.unwrap().path();
-        let target = to.join(path.file_name().unwrap());
-        if path.is_dir() {
-            copy_directory(&path, &target);
-        } else {
-            std::fs::copy(&path, &target).unwrap();
-        }
-    }
 }
