@@ -64,8 +64,9 @@ impl<M> Page<M> {
             u32::try_from(self.bytes.len()).expect("64 values that fit into rounds are shorter than 4 GiB");
         self.ends.push((end, mark));
         if self.is_full() {
-            self.bytes.shrink_to_fit();
-            self.ends.shrink_to_fit();
+            // Copies, because an allocator may leave a block that shrinks to more than half of it where and as large as it is.
+            self.bytes = self.bytes.as_slice().to_vec();
+            self.ends = self.ends.as_slice().to_vec();
         }
     }
 

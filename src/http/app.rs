@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::admission::{Admission, InProgress};
 use super::cluster_view::ClusterView;
 use super::forward::Forwarder;
 use super::long_polls::LongPolls;
@@ -16,7 +17,7 @@ use super::options::HttpOptions;
 use super::refusal::Refusal;
 use crate::clock::Clock;
 use crate::domain::{Reply, RequestKey, Revision, State, StrategyName};
-use crate::leader::{Intent, Leader, Leadership, Submission};
+use crate::leader::{Intent, Leader, Leadership, Submission, SubmitError};
 use crate::replica::Replica;
 use crate::telemetry::Metrics;
 
@@ -46,6 +47,7 @@ pub struct Shared {
     pub(super) forwarder: Forwarder,
     pub(super) leadership: watch::Receiver<Leadership>,
     pub(super) long_polls: LongPolls,
+    admission: Admission,
     pub(super) stopping: CancellationToken,
     /// Set once this node has applied again what it had applied before it was started.
     pub(super) has_recovered: OnceLock<()>,
@@ -73,12 +75,14 @@ impl App {
     pub fn new(services: Services, options: HttpOptions, stopping: CancellationToken) -> Self {
         let forwarder = Forwarder::new(&options);
         let leadership = services.cluster.leadership();
+        let admission = Admission::new(Arc::clone(&services.clock), options.in_progress_target);
         Self(Arc::new(Shared {
             services,
             options,
             forwarder,
             leadership,
             long_polls: LongPolls::default(),
+            admission,
             stopping,
             has_recovered: OnceLock::new(),
             node_id: OnceLock::new(),
@@ -123,6 +127,7 @@ impl App {
 
     /// Hands a write to the leader's rounds and waits for what comes of it.
     pub(super) async fn submit(&self, key: Option<RequestKey>, intent: Intent) -> Result<Written, Refusal> {
+        let _in_progress = self.admit(&intent)?;
         let outcome = self.services.leader.submit(Submission { key, intent }).await?;
         let (revision, replayed) = (outcome.revision, outcome.replayed);
         let result = Arc::try_unwrap(outcome.result).unwrap_or_else(|shared| (*shared).clone());
@@ -130,6 +135,22 @@ impl App {
             Ok(reply) => Ok(Written { reply, revision, replayed }),
             Err(rejection) => Err(Refusal::by_state(&rejection, revision, replayed)),
         }
+    }
+}
+
+impl App {
+    /// Turns away what asks for more where more is asked for than can be done.
+    fn admit(&self, intent: &Intent) -> Result<Option<InProgress>, Refusal> {
+        let admitted = match intent {
+            Intent::Allocate(request) if request.wait_ms > 0 => self.admission.check().map(|()| None),
+            intent if intent.asks_for_more() => self.admission.admit().map(Some),
+            _ => Ok(Some(self.admission.enter())),
+        };
+        admitted.map_err(|retry_after| {
+            self.services.metrics.http.turned_away.inc();
+            let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+            SubmitError::Overloaded { retry_after_ms }.into()
+        })
     }
 }
 

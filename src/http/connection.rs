@@ -12,12 +12,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::CancellationToken;
 
 use super::options::HttpOptions;
 use crate::clock::Clock;
-
-/// How often a connection is looked at.
-pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A moment as milliseconds since the connection began, plus one; zero is never.
 #[derive(Debug, Default)]
@@ -37,8 +35,11 @@ impl Moment {
     }
 
     fn is_older_than(&self, age: Duration, now_ms: u64) -> bool {
-        let moment = self.0.load(Ordering::Relaxed);
-        moment != 0 && u128::from(now_ms.saturating_sub(moment - 1)) > age.as_millis()
+        self.0.load(Ordering::Relaxed) != 0 && self.age(now_ms) > age
+    }
+
+    fn age(&self, now_ms: u64) -> Duration {
+        Duration::from_millis((now_ms + 1).saturating_sub(self.0.load(Ordering::Relaxed)))
     }
 }
 
@@ -58,6 +59,9 @@ pub(super) struct Activity {
     last_moved: Moment,
     /// Since when the client takes nothing.
     write_blocked: Moment,
+    /// Cancelled when the connection has to make room, or is overdue.
+    going: CancellationToken,
+    is_closed: AtomicBool,
 }
 
 impl Activity {
@@ -71,6 +75,8 @@ impl Activity {
             head_began: Moment::default(),
             last_moved: Moment::default(),
             write_blocked: Moment::default(),
+            going: CancellationToken::new(),
+            is_closed: AtomicBool::new(false),
         };
         // A client that never sends a byte is slow with its first head.
         activity.head_began.set(0);
@@ -109,13 +115,50 @@ impl Activity {
         Serving(Arc::clone(self))
     }
 
+    /// For how long nothing has moved, if no request is being served.
+    pub(super) fn idle_for(&self) -> Option<Duration> {
+        self.is_idle().then(|| self.last_moved.age(self.now_ms()))
+    }
+
+    /// Whether no request is being served.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0
+    }
+
+    /// Has the connection end as soon as no request is on it.
+    pub(super) fn tell_to_go(&self) {
+        self.going.cancel();
+    }
+
+    /// Has it end with what is on it.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.going.cancel();
+    }
+
+    /// Whether it was told to go.
+    #[cfg(test)]
+    pub(super) fn is_told_to_go(&self) -> bool {
+        self.going.is_cancelled()
+    }
+
+    /// Resolves when it is told to go.
+    pub(super) async fn told_to_go(&self) {
+        self.going.cancelled().await;
+    }
+
+    /// Whether nothing on it is to be finished once it is told to go.
+    pub(super) fn goes_at_once(&self) -> bool {
+        self.is_idle() || self.is_closed.load(Ordering::Relaxed)
+    }
+
     /// Why the connection is to be closed now, if it is.
     pub(super) fn overdue(&self, options: &HttpOptions) -> Option<&'static str> {
         let now_ms = self.now_ms();
         if self.write_blocked.is_older_than(options.write_timeout, now_ms) {
             return Some("the client takes no answer");
         }
-        if self.in_flight.load(Ordering::Relaxed) > 0 {
+        if !self.is_idle() {
             return None;
         }
         if self.head_began.is_older_than(options.header_timeout, now_ms) {

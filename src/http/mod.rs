@@ -7,6 +7,7 @@
 //! `routes.rs` is the table of everything that is served. `dispatch.rs` decides where a request is served; one file
 //! per resource holds its handlers. Tested in `tests/http` against real connections.
 
+mod admission;
 mod allocations;
 mod answer;
 mod answers;
@@ -18,6 +19,7 @@ mod connection;
 mod dispatch;
 mod extract;
 mod forward;
+mod guests;
 mod health;
 mod heartbeats;
 mod idempotency;

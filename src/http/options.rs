@@ -33,6 +33,9 @@ pub struct HttpOptions {
     /// How long a request may take on this node, beside what it asked to wait. Beyond it: 504 for a write, 503 for a
     /// read. Default 15 s.
     pub request_timeout: Duration,
+    /// How long a write may be in progress on the leader while more comes than it can do; what would wait longer is turned
+    /// away with 429. Default 25 ms; a third of a heartbeat interval in a server.
+    pub in_progress_target: Duration,
     /// How long a request waits for a leader to appear. Beyond it: 503 `no_leader`. Default 1 s, which covers a
     /// fail-over.
     pub leader_wait: Duration,
@@ -58,6 +61,7 @@ impl Default for HttpOptions {
             head_bytes_max: 16 * 1024,
             streams_max: 100,
             request_timeout: Duration::from_secs(15),
+            in_progress_target: Duration::from_millis(25),
             leader_wait: Duration::from_secs(1),
             revision_wait: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(1),

@@ -1,12 +1,11 @@
 //! The accept loop.
 //!
-//! What it promises: connections are bounded, in all and per address; each is watched (`connection.rs`); when the server
+//! What it promises: connections are bounded and watched (`guests.rs`, `connection.rs`); when the server
 //! stops it takes no new connection, lets requests that are being served end for a bounded time, and returns. What it
 //! must not do: end the process; a listener that fails is tried again.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -20,7 +19,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::connection::{Activity, LOOK_INTERVAL, Watched};
+use super::connection::{Activity, Watched};
+use super::guests::{Admitted, Guests};
 use super::options::HttpOptions;
 use super::{App, Services, routes};
 
@@ -37,9 +37,11 @@ pub async fn serve(
     let app = App::new(services, options, stopping.clone());
     let server = Server { router: routes::router(app.clone()), app, guests: Guests::default() };
     let mut connections = JoinSet::new();
+    let overdue = (server.guests.clone(), server.app.options.clone());
     // Ends with this set.
     let mut upkeep = JoinSet::new();
     upkeep.spawn(server.app.long_polls.clone().follow(server.app.services.replica.clone()));
+    upkeep.spawn(async move { overdue.0.tell_the_overdue_to_go(&overdue.1).await });
     loop {
         tokio::select! {
             () = stopping.cancelled() => break,
@@ -72,24 +74,33 @@ struct Server {
 impl Server {
     /// Serves a connection in a task of its own, or closes it at a limit.
     fn admit(&self, stream: TcpStream, address: IpAddr, connections: &mut JoinSet<()>) {
-        let Some(guest) = self.guests.admit(address, &self.app.options) else {
-            self.app.services.metrics.http.connections_refused.inc();
-            return;
+        let metrics = &self.app.services.metrics.http;
+        let clock = &self.app.services.clock;
+        let activity = Activity::new(Arc::clone(clock));
+        let guest = match self.guests.admit(address, &activity, (clock.now(), &self.app.options)) {
+            Admitted::Welcome(guest) => guest,
+            Admitted::InPlaceOf(guest, told_to_go) => {
+                metrics.connections_told_to_go.inc_by(told_to_go as u64);
+                guest
+            }
+            Admitted::Full => {
+                metrics.connections_refused.inc();
+                return;
+            }
         };
         // Answers are small and whole; waiting for more of them would only delay.
         let _ = stream.set_nodelay(true);
         let (app, router) = (self.app.clone(), self.router.clone());
         connections.spawn(async move {
             app.services.metrics.http.connections.inc();
-            serve_connection(&app, router, stream).await;
+            serve_connection(&app, router, stream, activity).await;
             app.services.metrics.http.connections.dec();
             drop(guest);
         });
     }
 }
 
-async fn serve_connection(app: &App, router: Router, stream: TcpStream) {
-    let activity = Activity::new(Arc::clone(&app.services.clock));
+async fn serve_connection(app: &App, router: Router, stream: TcpStream, activity: Arc<Activity>) {
     let stream = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (router, serving) = (router.clone(), activity.serve());
@@ -102,8 +113,7 @@ async fn serve_connection(app: &App, router: Router, stream: TcpStream) {
     let builder = builder(&app.options);
     let connection = builder.serve_connection(stream, service);
     tokio::pin!(connection);
-    let mut is_told_to_stop = false;
-    let mut looks = tokio::time::interval(LOOK_INTERVAL);
+    let (mut is_told_to_stop, mut is_told_to_go) = (false, false);
     loop {
         tokio::select! {
             ended = connection.as_mut() => {
@@ -116,11 +126,12 @@ async fn serve_connection(app: &App, router: Router, stream: TcpStream) {
                 connection.as_mut().graceful_shutdown();
                 is_told_to_stop = true;
             }
-            _ = looks.tick() => {
-                if let Some(reason) = activity.overdue(&app.options) {
-                    tracing::debug!(reason, "a connection is closed");
+            () = activity.told_to_go(), if !is_told_to_go => {
+                if activity.goes_at_once() {
                     return;
                 }
+                connection.as_mut().graceful_shutdown();
+                is_told_to_go = true;
             }
         }
     }
@@ -144,72 +155,4 @@ fn builder(options: &HttpOptions) -> Builder<TokioExecutor> {
         .keep_alive_interval(options.idle_timeout / 3)
         .keep_alive_timeout(options.idle_timeout / 3);
     builder
-}
-
-/// Who is connected, counted by address.
-#[derive(Debug, Clone, Default)]
-struct Guests(Arc<Mutex<GuestCounts>>);
-
-#[derive(Debug, Default)]
-struct GuestCounts {
-    all: usize,
-    by_address: BTreeMap<IpAddr, usize>,
-}
-
-impl Guests {
-    /// Counts a connection in until the guard is dropped; `None` at a limit.
-    fn admit(&self, address: IpAddr, options: &HttpOptions) -> Option<Guest> {
-        let mut counts = self.counts();
-        let here = counts.by_address.get(&address).copied().unwrap_or(0);
-        if counts.all >= options.connections_max || here >= options.connections_per_address_max {
-            return None;
-        }
-        counts.all += 1;
-        counts.by_address.insert(address, here + 1);
-        Some(Guest { guests: self.clone(), address })
-    }
-
-    fn counts(&self) -> MutexGuard<'_, GuestCounts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// One connection, counted in.
-#[derive(Debug)]
-struct Guest {
-    guests: Guests,
-    address: IpAddr,
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut counts = self.guests.counts();
-        counts.all = counts.all.saturating_sub(1);
-        if let Some(here) = counts.by_address.get_mut(&self.address) {
-            *here -= 1;
-            if *here == 0 {
-                counts.by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn connections_are_bounded_in_all_and_per_address() {
-        let options =
-            HttpOptions { connections_max: 3, connections_per_address_max: 2, ..HttpOptions::default() };
-        let (one, other): (IpAddr, IpAddr) = ([127, 0, 0, 1].into(), [127, 0, 0, 2].into());
-        let guests = Guests::default();
-        let first = guests.admit(one, &options).unwrap();
-        let _second = guests.admit(one, &options).unwrap();
-        assert!(guests.admit(one, &options).is_none(), "a third connection of one address");
-        let _third = guests.admit(other, &options).unwrap();
-        assert!(guests.admit(other, &options).is_none(), "a fourth connection in all");
-        drop(first);
-        assert!(guests.admit(one, &options).is_some());
-    }
 }

@@ -37,6 +37,11 @@ pub enum Intent {
 }
 
 impl Intent {
+    /// Whether it is a job's wish for slots, or for a place among those that have some.
+    pub fn asks_for_more(&self) -> bool {
+        matches!(self, Self::Allocate(_) | Self::PutRequirements(_) | Self::Command(Command::PutJob { .. }))
+    }
+
     /// Whether it only ends things, so that it is served also where the disk is full.
     pub(super) fn is_release(&self) -> bool {
         matches!(self, Self::Command(command) if command.is_release())

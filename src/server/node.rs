@@ -314,7 +314,10 @@ fn timing(profile: ProfileOption) -> Timing {
 
 fn http_options(config: &ServerConfig) -> HttpOptions {
     let connections_max = open_files::connections_that_fit(config.connections_max) as usize;
-    HttpOptions { connections_max, connections_per_address_max: connections_max, ..HttpOptions::default() }
+    // The way to the other servers and back is shorter than a heartbeat interval, or the profile does not fit.
+    let in_progress_target = Duration::from_millis(timing(config.profile).heartbeat_ms) / 3;
+    let connections_per_address_max = connections_max;
+    HttpOptions { connections_max, connections_per_address_max, in_progress_target, ..HttpOptions::default() }
 }
 
 fn leader_options(config: &ServerConfig) -> LeaderOptions {

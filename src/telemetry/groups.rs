@@ -175,6 +175,10 @@ pub struct HttpMetrics {
     pub connections: Gauge,
     /// Connections that were refused at a limit.
     pub connections_refused: Counter,
+    /// Idle connections that had to make room for others.
+    pub connections_told_to_go: Counter,
+    /// Writes that were turned away because more came than could be served in time.
+    pub turned_away: Counter,
     /// Requests that were forwarded to the leader.
     pub forwarded: Counter,
     /// Forwarded requests whose outcome is not known.
@@ -196,6 +200,12 @@ impl HttpMetrics {
             connections: to.gauge("http_connections", "Connections that are open"),
             connections_refused: to
                 .counter("http_connections_refused", "Connections that were refused at a limit"),
+            connections_told_to_go: to
+                .counter("http_connections_told_to_go", "Idle connections that had to make room for others"),
+            turned_away: to.counter(
+                "http_turned_away",
+                "Writes that were turned away because more came than could be served in time",
+            ),
             forwarded: to.counter("http_forwarded", "Requests that were forwarded to the leader"),
             forwards_unknown: to
                 .counter("http_forwards_unknown", "Forwarded requests whose outcome is not known"),

@@ -39,6 +39,8 @@ pub struct Shared {
     leadership: Vec<watch::Sender<Leadership>>,
     rule: Mutex<Rule>,
     is_poisoned: AtomicBool,
+    /// Whether what the log has taken is not told yet.
+    is_held: watch::Sender<bool>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -96,6 +98,11 @@ impl Shared {
         self.is_poisoned.store(is_poisoned, Ordering::Relaxed);
     }
 
+    /// Whether the log keeps to itself what it has taken, as one whose disk is slow does.
+    pub fn hold(&self, is_held: bool) {
+        self.is_held.send_replace(is_held);
+    }
+
     /// Tells node `index` alone that `leader` leads.
     pub fn mislead(&self, index: usize, leader: Option<LeaderAddress>) {
         self.leadership[index].send_replace(Leadership { term: None, leader });
@@ -122,7 +129,12 @@ impl Log for NodeView {
         } else {
             Err(ProposalError::NotTaken("it does not lead".to_owned()))
         };
-        async { result }.boxed()
+        let mut held = self.shared.is_held.subscribe();
+        async move {
+            held.wait_for(|is_held| !is_held).await.expect("the log outlives its callers");
+            result
+        }
+        .boxed()
     }
 
     fn read_barrier(&self) -> BoxFuture<'static, Result<(), BarrierFailed>> {
@@ -246,6 +258,7 @@ impl Cluster {
             leadership: (0..count).map(|_| watch::channel(Leadership::default()).0).collect(),
             rule: Mutex::default(),
             is_poisoned: AtomicBool::new(false),
+            is_held: watch::Sender::new(false),
         });
         let stopping = CancellationToken::new();
         let mut leaders = Vec::new();

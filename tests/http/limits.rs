@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use http::{Request, Version};
 use http_body_util::Full;
 use hyper_util::client::legacy::Client;
@@ -141,27 +143,90 @@ async fn connections_over_the_limit_are_closed_and_room_is_made_again() {
     let options = HttpOptions { connections_max: 3, ..HttpOptions::default() };
     let cluster = Cluster::start(1, options).await;
     let get = "GET /livez HTTP/1.1\r\nhost: a\r\n\r\n";
+    let half = "PUT /v1/jobs/job HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{";
     let mut held = Vec::new();
     for _ in 0..3 {
-        let mut stream = TcpStream::connect(cluster.address(0)).await.unwrap();
-        stream.write_all(get.as_bytes()).await.unwrap();
-        let mut first = [0; 12];
-        stream.read_exact(&mut first).await.unwrap();
-        assert_eq!(&first, b"HTTP/1.1 200");
+        let mut stream = keep_alive(&cluster).await;
+        stream.write_all(half.as_bytes()).await.unwrap();
         held.push(stream);
     }
     assert_eq!(talk(cluster.address(0), get.as_bytes()).await, "", "the fourth connection");
     drop(held);
+    until_served(&cluster).await;
+}
+
+#[tokio::test]
+async fn idle_connections_make_room_for_who_asks_something() {
+    let options = HttpOptions { connections_max: 3, ..HttpOptions::default() };
+    let cluster = Cluster::start(1, options).await;
+    let mut idle = Vec::new();
+    for _ in 0..3 {
+        idle.push(keep_alive(&cluster).await);
+    }
+    until_served(&cluster).await;
+    let told_to_go = idle.into_iter().map(async |mut stream| until_closed(&mut stream).await);
+    futures::future::select_all(told_to_go.map(Box::pin)).await;
+}
+
+/// A connection on which one request was served.
+async fn keep_alive(cluster: &Cluster) -> TcpStream {
+    let mut stream = TcpStream::connect(cluster.address(0)).await.unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    stream
+}
+
+/// Opens connections until one is served.
+async fn until_served(cluster: &Cluster) {
+    let close = b"GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     let mut served = String::new();
     for _ in 0..200 {
-        let close = "GET /livez HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-        served = talk(cluster.address(0), close.as_bytes()).await;
+        served = talk(cluster.address(0), close).await;
         if !served.is_empty() {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(served.starts_with("HTTP/1.1 200"), "{served}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_with_more_to_do_than_it_can_turns_wishes_for_slots_away_and_nothing_else() {
+    /// As `docs/operations.md` says.
+    const IN_PROGRESS_MAX: usize = 1_024;
+    const MORE: usize = 20;
+    let options = HttpOptions { streams_max: 4_096, ..HttpOptions::default() };
+    let cluster = Cluster::start(1, options).await;
+    cluster.api(0).job("before").await;
+    cluster.shared.hold(true);
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let address = cluster.address(0);
+    let ask = |method: Method, job: &str| {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{address}/v1/jobs/{job}"))
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from_static(b"{}")))
+            .unwrap();
+        let answer = client.request(request);
+        tokio::spawn(async move { answer.await.unwrap() })
+    };
+    let mut asked: FuturesUnordered<_> =
+        (0..IN_PROGRESS_MAX + MORE).map(|number| ask(Method::PUT, &format!("job-{number}"))).collect();
+    for _ in 0..MORE {
+        let refused = asked.next().await.unwrap().unwrap();
+        assert_eq!(refused.status(), 429);
+        assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
+    }
+    let given_back = ask(Method::DELETE, "before");
+    cluster.shared.hold(false);
+    while let Some(served) = asked.next().await {
+        assert_eq!(served.unwrap().status(), 201);
+    }
+    assert_eq!(given_back.await.unwrap().status(), 200);
+    cluster.api(0).job("after").await;
 }
 
 #[tokio::test]

@@ -24,9 +24,6 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
 use crate::clock::{Clock as _, SystemClock};
 
-/// The longest pause after a refusal; a server may ask for longer, but this is a load.
-const REFUSAL_PAUSE_MAX: Duration = Duration::from_millis(100);
-
 /// When what happens.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
@@ -167,8 +164,12 @@ async fn run_client(load: Arc<Load>, number: u32, tally: Rc<RefCell<Tally>>) {
         load.count(&mut tally.borrow_mut(), (script.operation(), due, sent), &called);
         match called {
             Ok(body) => script.answered(body),
-            Err(miss) if due.is_none() => tokio::time::sleep(miss.pause.min(REFUSAL_PAUSE_MAX)).await,
-            Err(_) => {}
+            // Who is refused stays away for as long as it is asked to, as every good client does; in the open loop the others ask
+            // in its place.
+            Err(miss) => {
+                let again = (SystemClock.now() + miss.pause).min(load.window.ends);
+                tokio::time::sleep_until(again.into()).await;
+            }
         }
     }
 }
