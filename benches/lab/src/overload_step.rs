@@ -25,7 +25,7 @@ pub struct Step {
     pub longest_gap_ms: f64,
     /// Whether the leader changed meanwhile, so that outcomes may be unknown.
     pub had_election: bool,
-    /// What a client beside the load saw of refusals.
+    /// What clients beside the load saw of refusals.
     pub probed: Refusals,
 }
 
@@ -71,7 +71,11 @@ impl Step {
             self.longest_gap_ms,
         );
         if self.refused + self.broken > 0 {
-            println!("       not done: {}", self.errors);
+            let (seen, p99_ms) = (self.probed.seen(), self.probed.p99_ms());
+            println!(
+                "       not done: {}; {seen} refusals beside the load with a p99 of {p99_ms:.1} ms",
+                self.errors
+            );
         }
     }
 
@@ -85,7 +89,8 @@ impl Step {
             "accepted_p99_ms": self.accepted_p99_ms,
             "refused": self.refused,
             "refused_p99_ms": self.refused_p99_ms,
-            "probed_refusals": self.probed.seen,
+            "probed_refusals": self.probed.seen(),
+            "probed_refusal_p99_ms": self.probed.p99_ms(),
             "probed_without_retry_after": self.probed.without_retry_after,
             "broken": self.broken,
             "longest_gap_ms": self.longest_gap_ms,
@@ -102,10 +107,11 @@ fn counted<'report>((code, count): (&'report String, &Value)) -> (&'report Strin
 pub fn verdicts(steps: &[(u32, Step)], capacity: f64) -> Vec<Verdict> {
     let calm = steps.iter().filter(|(_, step)| !step.had_election);
     let broken: u64 = calm.map(|(_, step)| step.broken).sum();
-    let probed = steps.iter().fold(Refusals::default(), |sum, (_, step)| sum.and(step.probed));
-    let header = match probed.seen {
-        0 => Verdict::aside("overload-header", None, "the client beside the load was never refused"),
-        _ => Verdict::of("overload-header", probed.without_retry_after as f64),
+    let seen: usize = steps.iter().map(|(_, step)| step.probed.seen()).sum();
+    let without_retry_after: u64 = steps.iter().map(|(_, step)| step.probed.without_retry_after).sum();
+    let header = match seen {
+        0 => Verdict::aside("overload-header", None, "the clients beside the load were never refused"),
+        _ => Verdict::of("overload-header", without_retry_after as f64),
     };
     let mut verdicts = vec![header, Verdict::of("overload-broken", broken as f64)];
     let ids = ["overload-goodput", "overload-refusal"];
@@ -115,16 +121,16 @@ pub fn verdicts(steps: &[(u32, Step)], capacity: f64) -> Vec<Verdict> {
         return verdicts;
     };
     verdicts.push(Verdict::of(ids[0], step.goodput / capacity));
-    verdicts.push(match step.refused {
-        0 => Verdict::aside(ids[1], None, "nothing was refused"),
-        _ => Verdict::of(ids[1], step.refused_p99_ms),
+    verdicts.push(match step.probed.seen() {
+        0 => Verdict::aside(ids[1], None, "the clients beside the load were never refused"),
+        _ => Verdict::of(ids[1], step.probed.p99_ms()),
     });
     verdicts
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Step, verdicts};
+    use super::{Refusals, Step, verdicts};
     use serde_json::json;
 
     fn step(refused: u64) -> Step {
@@ -151,8 +157,14 @@ mod tests {
         };
         let ten = [(10, step(5_000))];
         assert_eq!(of(&ten, "overload-goodput"), Some(true));
-        assert_eq!(of(&ten, "overload-refusal"), Some(true));
+        assert_eq!(of(&ten, "overload-refusal"), None, "nobody looked at a refusal");
         assert_eq!(of(&ten, "overload-header"), None, "nobody looked at a refusal");
+        for (took_ms, is_soon) in [(12.0, true), (80.0, false)] {
+            let probed = Refusals { times_ms: vec![took_ms], ..Refusals::default() };
+            let ten = [(10, Step { probed, ..step(5_000) })];
+            assert_eq!(of(&ten, "overload-refusal"), Some(is_soon));
+            assert_eq!(of(&ten, "overload-header"), Some(true));
+        }
         assert_eq!(of(&[(10, step(0))], "overload-refusal"), None);
         assert_eq!(of(&[(2, step(0))], "overload-goodput"), None);
     }

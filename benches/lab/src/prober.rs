@@ -1,51 +1,69 @@
-//! A client beside the load that looks at the refusals themselves: whether each says when to come again.
+//! Clients beside the load that look at the refusals themselves: how soon they come, and whether each says when to come again.
+//! The load itself waits for its own turn on the processors that it shares with the servers; who asks now and then does not.
 //!
-//! Promises: it asks so seldom that it adds nothing to the load, and what it counts are answers with 429 or 503.
+//! Promises: they ask so seldom that they add nothing to the load, and what they count are answers with 429 or 503.
 //! Must not: judge anything else.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::LocalSet;
 
-/// Between two questions.
-const PAUSE: Duration = Duration::from_millis(5);
+/// How many ask side by side.
+const PROBERS: usize = 8;
+/// Between two questions of one.
+const PAUSE: Duration = Duration::from_millis(20);
 /// No answer that is looked at is longer.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// What was seen.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Refusals {
-    pub seen: u64,
     pub without_retry_after: u64,
+    /// How long each took, in milliseconds.
+    pub times_ms: Vec<f64>,
 }
 
 impl Refusals {
     /// Counts an answer by its head.
-    fn count(&mut self, head: &str) {
+    fn count(&mut self, head: &str, took: Duration) {
         let mut lines = head.lines();
         let status = lines.next().and_then(|line| line.split(' ').nth(1));
         if !matches!(status, Some("429" | "503")) {
             return;
         }
-        self.seen += 1;
+        self.times_ms.push(took.as_secs_f64() * 1e3);
         let tells = lines.any(|line| line.to_ascii_lowercase().starts_with("retry-after:"));
         self.without_retry_after += u64::from(!tells);
     }
 
-    /// Both together.
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            seen: self.seen + other.seen,
-            without_retry_after: self.without_retry_after + other.without_retry_after,
-        }
+    /// How many were seen.
+    pub fn seen(&self) -> usize {
+        self.times_ms.len()
+    }
+
+    /// The time that 99 of 100 did not take longer than, in milliseconds; 0 if none was seen.
+    pub fn p99_ms(&self) -> f64 {
+        let mut times = self.times_ms.clone();
+        times.sort_unstable_by(f64::total_cmp);
+        times.get(times.len().saturating_sub(1) * 99 / 100).copied().unwrap_or_default()
     }
 }
 
-/// Sends `request` to `address` again and again, and counts refusals, until it is dropped.
-pub async fn probe(address: &str, request: &str, refusals: &Rc<Cell<Refusals>>) -> std::convert::Infallible {
+/// Sends `request` to `address` again and again on several connections, and counts refusals, until it is dropped.
+pub async fn probe(address: &str, request: &str, refusals: &Rc<RefCell<Refusals>>) {
+    let all = LocalSet::new();
+    for _ in 0..PROBERS {
+        let (address, request, refusals) = (address.to_owned(), request.to_owned(), Rc::clone(refusals));
+        all.spawn_local(async move { probe_alone(&address, &request, &refusals).await });
+    }
+    all.await;
+}
+
+async fn probe_alone(address: &str, request: &str, refusals: &Rc<RefCell<Refusals>>) {
     loop {
         // A connection that broke is opened again; what broke it is counted by the load.
         let _ = ask(address, request, refusals).await;
@@ -53,9 +71,10 @@ pub async fn probe(address: &str, request: &str, refusals: &Rc<Cell<Refusals>>) 
     }
 }
 
-async fn ask(address: &str, request: &str, refusals: &Rc<Cell<Refusals>>) -> std::io::Result<()> {
+async fn ask(address: &str, request: &str, refusals: &Rc<RefCell<Refusals>>) -> std::io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     loop {
+        let asked = Instant::now();
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         let length = loop {
@@ -69,9 +88,7 @@ async fn ask(address: &str, request: &str, refusals: &Rc<Cell<Refusals>>) -> std
             }
         };
         let text = String::from_utf8_lossy(&answer[..length]);
-        let mut counted = refusals.get();
-        counted.count(text.split("\r\n\r\n").next().unwrap_or_default());
-        refusals.set(counted);
+        refusals.borrow_mut().count(text.split("\r\n\r\n").next().unwrap_or_default(), asked.elapsed());
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -92,10 +109,12 @@ mod tests {
     #[test]
     fn a_refusal_that_does_not_say_when_to_come_again_is_counted() {
         let mut refusals = Refusals::default();
-        refusals.count("HTTP/1.1 200 OK\r\ncontent-length: 0");
-        refusals.count("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1");
-        refusals.count("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0");
-        assert_eq!(refusals, Refusals { seen: 2, without_retry_after: 1 });
+        let took = Duration::from_millis(7);
+        refusals.count("HTTP/1.1 200 OK\r\ncontent-length: 0", took);
+        refusals.count("HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1", took);
+        refusals.count("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0", took);
+        assert_eq!(refusals, Refusals { without_retry_after: 1, times_ms: vec![7.0, 7.0] });
+        assert_eq!(refusals.p99_ms(), 7.0);
     }
 
     #[test]
