@@ -48,7 +48,7 @@ pub struct PackedQueue<T, M> {
     values: PhantomData<fn() -> T>,
 }
 
-impl<M> Page<M> {
+impl<M: Copy> Page<M> {
     fn value(&self, place: usize) -> Option<&[u8]> {
         let (end, _) = self.ends.get(place)?;
         let start = match place.checked_sub(1) {

@@ -9,6 +9,8 @@ mod cluster;
 #[path = "../consensus/cluster.rs"]
 #[allow(dead_code)]
 mod consensus_cluster;
+#[path = "../support/directories.rs"]
+mod directories;
 #[path = "../domain/generator.rs"]
 #[allow(dead_code)]
 mod generator;
