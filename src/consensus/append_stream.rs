@@ -2,7 +2,8 @@
 //!
 //! What it promises: answers come in the order of the requests; at most [`IN_FLIGHT_MAX`] are owed; a peer that owes
 //! an answer for too long ends the stream with an error; a connection is kept for reuse only if no answer is lost by
-//! it; a follower that has lost what it acknowledged ends it too. What it must not do: interpret answers beyond that. Tested through `tests/consensus`.
+//! it; a follower that has lost what it acknowledged ends it too. What it must not do: interpret answers beyond that. Tested
+//! through `tests/consensus`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};

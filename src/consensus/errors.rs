@@ -151,7 +151,8 @@ pub enum StartError {
     },
     /// The directory is older than what its node has acknowledged.
     #[error(
-        "the data directory of node {node_id} was found to be older than what the node had acknowledged, and takes no part any          more; replace the node (--join and --replace {node_id}, with an empty directory)"
+        "the data directory of node {node_id} was found to be older than what the node had acknowledged, and takes no part any \
+         more; replace the node (--join and --replace {node_id}, with an empty directory)"
     )]
     Outdated {
         /// Which member.
@@ -205,7 +206,8 @@ pub enum StopReason {
     Removed,
     /// Its data directory is older than what it has acknowledged: somebody has brought back an old copy.
     #[error(
-        "the log ends at {last_index}, but this node had acknowledged entries up to {acknowledged_index}: its data directory is an          older copy. Replace the node (--join and --replace, with an empty directory)"
+        "the log ends at {last_index}, but this node had acknowledged entries up to {acknowledged_index}: its data directory is an \
+         older copy. Replace the node (--join and --replace, with an empty directory)"
     )]
     Outdated {
         /// The last entry of the log; 0 also for none.

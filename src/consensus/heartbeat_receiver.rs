@@ -7,8 +7,8 @@
 //! What it promises: an answer as soon as the engine has looked at the heartbeat, with the engine's refusal if it refuses. No
 //! entry counts as written by it: what a leader learns from it is that this node had seen no higher vote, which is also all that
 //! a read barrier needs, because who elects a later leader has that vote on its disk before. A heartbeat also names the entry up
-//! to which this node has told the leader that its log agrees; `older_directory.rs` asks how it can be if that is not there. What it must not do: answer for entries. Tested in `tests/durability/slow_disk.rs` and
-//! `tests/consensus/older_directory.rs`.
+//! to which this node has told the leader that its log agrees; `older_directory.rs` asks how it can be if that is not there.
+//! What it must not do: answer for entries. Tested in `tests/durability/slow_disk.rs` and `tests/consensus/older_directory.rs`.
 
 use std::pin::pin;
 

@@ -13,6 +13,7 @@ use futures::future::join_all;
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ChangeMembershipError, ClientWriteError, ForwardReason, ForwardToLeader, RaftError};
 use openraft::{ChangeMembers, ServerState};
+use tokio::sync::MutexGuard;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
@@ -27,6 +28,8 @@ use super::timing::Timing;
 use super::transport::Transport;
 use super::types::{Metrics, NodeAddress, Raft, TypeConfig};
 
+/// How long a change waits for one that is about to end.
+const CHANGE_BEGINS_WITHIN: Duration = Duration::from_secs(2);
 /// For a new node to answer.
 const NEW_NODE_WITHIN: Duration = Duration::from_secs(5);
 /// For a voter to show that it is there, before another one is removed.
@@ -64,9 +67,16 @@ pub(super) struct Membership {
 }
 
 impl Membership {
+    /// Waits for a change that is about to end: a learner is listed a moment before the change that took it in is done, and who
+    /// sees it there may promote it at once.
+    async fn begin_change(&self) -> Result<MutexGuard<'_, ()>> {
+        let begun = timeout(CHANGE_BEGINS_WITHIN, self.changing.lock()).await;
+        begun.map_err(|_| MembershipConflict::InProgress.into())
+    }
+
     /// Takes the node at these addresses in, without a vote. Calling it again for the same node changes nothing.
     pub(super) async fn add(&self, api_addr: &str, peer_addr: &str) -> Result<Member> {
-        let _changing = self.changing.try_lock().map_err(|_| MembershipConflict::InProgress)?;
+        let _changing = self.begin_change().await?;
         self.ensure_leader()?;
         let refuse = |reason: String| MembershipConflict::NewNode { address: peer_addr.to_owned(), reason };
         let asked = hello(&self.transport, peer_addr, self.local.endpoint()).await;
@@ -150,7 +160,7 @@ impl Membership {
 
     /// Gives a learner a vote, once it has received the log. A member that has one keeps it: the request may be a retry.
     pub(super) async fn promote(&self, node_id: u64) -> Result<Member> {
-        let _changing = self.changing.try_lock().map_err(|_| MembershipConflict::InProgress)?;
+        let _changing = self.begin_change().await?;
         self.ensure_leader()?;
         let metrics = self.metrics();
         let membership = metrics.membership_config.membership();
@@ -183,7 +193,7 @@ impl Membership {
 
     /// Takes a node out for ever.
     pub(super) async fn remove(&self, node_id: u64) -> Result<Member> {
-        let _changing = self.changing.try_lock().map_err(|_| MembershipConflict::InProgress)?;
+        let _changing = self.begin_change().await?;
         self.ensure_leader()?;
         let metrics = self.metrics();
         let membership = metrics.membership_config.membership();
@@ -248,7 +258,7 @@ impl Membership {
     /// Makes another voter the leader: this one, or the one with the longest log. Gives the new leader. Who leads already
     /// goes on: the request may be a retry.
     pub(super) async fn transfer(&self, to: Option<u64>) -> Result<Member> {
-        let _changing = self.changing.try_lock().map_err(|_| MembershipConflict::InProgress)?;
+        let _changing = self.begin_change().await?;
         self.ensure_leader()?;
         let metrics = self.metrics();
         let own = metrics.membership_config.membership().get_node(&metrics.id);
@@ -280,7 +290,7 @@ impl Membership {
 
     /// Finishes a change that a leader before this one began and did not end.
     pub(super) async fn finish_interrupted(&self) -> Result<()> {
-        let _changing = self.changing.try_lock().map_err(|_| MembershipConflict::InProgress)?;
+        let _changing = self.begin_change().await?;
         let metrics = self.metrics();
         let is_joint = metrics.membership_config.membership().get_joint_config().len() > 1;
         if metrics.state != ServerState::Leader || !is_joint {

@@ -218,7 +218,8 @@ impl Peers {
             tracing::error!(
                 peer = target.node_id,
                 address = %target.address,
-                "a member has lost entries that it had acknowledged: an older copy of its data directory was brought back. It gets                  nothing more from this node; replace it"
+                "a member has lost entries that it had acknowledged: an older copy of its data directory was brought back. It gets \
+                 nothing more from this node; replace it"
             );
         }
         Err(CallError::Outdated)

@@ -5,10 +5,11 @@
 //! and their answer, and by Little's law that is what ends in a second times how long each takes.
 //!
 //! What it promises: while there is more to do than can be done, no more writes are in progress than end in the time that
-//! [`HttpOptions::in_progress_target`] allows; what is turned away is told when to come again, each a little later than the one before, so that those who listen do not come all at once;
-//! what gives back, keeps alive or manages is counted and never turned away. What it must not do: turn away anything while
-//! everything ends in time.
+//! [`in_progress_target`](super::options::HttpOptions::in_progress_target) allows; what is turned away is told when to come again,
+//! each a little later than the one before, so that those who listen do not come all at once; what gives back, keeps alive or
+//! manages is counted and never turned away. What it must not do: turn away anything while everything ends in time.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ const LIMIT_MAX: u64 = 1 << 20;
 const ENDED_PER_SECOND_MIN: u64 = 16_000;
 /// For so many writes that end, one may be turned away: each takes about a quarter of the time of a write that is served.
 const ENDED_PER_TURNED_AWAY: u64 = 8;
+/// Times the target after which a write that may wait is taken to wait.
+const WAITS_AFTER_TARGETS: u32 = 4;
 const RETRY_AFTER_MIN: Duration = Duration::from_millis(500);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(10);
 
@@ -86,24 +89,25 @@ impl Admission {
 
     /// Counts a write in if there is room; if not, says after how long it is to come again.
     pub(super) fn admit(&self) -> Result<InProgress, Duration> {
-        self.check_and(|counts| counts.in_progress += 1)?;
-        Ok(InProgress(self.clone()))
-    }
-
-    /// The same for a write that may wait long before there is anything to do about it, which is not counted.
-    pub(super) fn check(&self) -> Result<(), Duration> {
-        self.check_and(|_| ())
-    }
-
-    fn check_and(&self, then: impl FnOnce(&mut Counts)) -> Result<(), Duration> {
         let now = self.clock.now();
         let mut counts = self.counts();
         counts.follow(now, self.target);
         if counts.in_progress >= counts.limit {
             return Err(counts.turn_away(now));
         }
-        then(&mut counts);
-        Ok(())
+        counts.in_progress += 1;
+        Ok(InProgress(self.clone()))
+    }
+
+    /// Gives what `write` gives. One that is not done after some times the target waits for something else than its turn, for
+    /// capacity, and is no longer counted.
+    pub(super) async fn count<T>(&self, in_progress: InProgress, write: impl Future<Output = T>) -> T {
+        let mut write = pin!(write);
+        if let Ok(done) = tokio::time::timeout(WAITS_AFTER_TARGETS * self.target, &mut write).await {
+            return done;
+        }
+        drop(in_progress);
+        write.await
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -178,7 +182,7 @@ mod tests {
 
     #[test]
     fn what_is_let_in_is_what_ends_in_time_on_a_slow_machine_and_on_a_fast_one() {
-        for in_time in [400, 20_000] {
+        for in_time in [800, 20_000] {
             let (clock, admission) = admission();
             let mut in_progress = fill(&admission);
             for _ in 0..400 {
@@ -207,16 +211,34 @@ mod tests {
         let (clock, admission) = admission();
         let standing = fill(&admission);
         assert!(admission.admit().is_err());
-        assert!(admission.check().is_err());
         drop(admission.enter());
         clock.advance(Duration::from_secs(2));
-        assert!(admission.check().is_err());
+        assert!(admission.admit().is_err());
         drop(standing);
         for _ in 0..60 {
             clock.advance(WINDOW);
-            let _ = admission.check();
+            drop(admission.admit());
         }
         assert_eq!(fill(&admission).len() as u64, LIMIT_AT_FIRST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_capacity_takes_nobodys_place() {
+        let (_, admission) = admission();
+        let waiting = admission.count(admission.enter(), std::future::pending::<()>());
+        let counted = || admission.counts().in_progress;
+        let later = async {
+            assert_eq!(counted(), 1);
+            tokio::time::sleep(WAITS_AFTER_TARGETS * TARGET + TARGET).await;
+            counted()
+        };
+        tokio::select! {
+            biased;
+            () = waiting => unreachable!("it waits for ever"),
+            counted = later => assert_eq!(counted, 0),
+        }
+        assert_eq!(admission.count(admission.enter(), async { 7 }).await, 7);
+        assert_eq!(counted(), 0);
     }
 
     #[test]

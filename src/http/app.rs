@@ -127,8 +127,16 @@ impl App {
 
     /// Hands a write to the leader's rounds and waits for what comes of it.
     pub(super) async fn submit(&self, key: Option<RequestKey>, intent: Intent) -> Result<Written, Refusal> {
-        let _in_progress = self.admit(&intent)?;
-        let outcome = self.services.leader.submit(Submission { key, intent }).await?;
+        let in_progress = self.admit(&intent)?;
+        let waits = matches!(&intent, Intent::Allocate(request) if request.wait_ms > 0);
+        let submitted = self.services.leader.submit(Submission { key, intent });
+        let outcome = if waits {
+            self.admission.count(in_progress, submitted).await
+        } else {
+            let outcome = submitted.await;
+            drop(in_progress);
+            outcome
+        }?;
         let (revision, replayed) = (outcome.revision, outcome.replayed);
         let result = Arc::try_unwrap(outcome.result).unwrap_or_else(|shared| (*shared).clone());
         match result {
@@ -140,13 +148,11 @@ impl App {
 
 impl App {
     /// Turns away what asks for more where more is asked for than can be done.
-    fn admit(&self, intent: &Intent) -> Result<Option<InProgress>, Refusal> {
-        let admitted = match intent {
-            Intent::Allocate(request) if request.wait_ms > 0 => self.admission.check().map(|()| None),
-            intent if intent.asks_for_more() => self.admission.admit().map(Some),
-            _ => Ok(Some(self.admission.enter())),
-        };
-        admitted.map_err(|retry_after| {
+    fn admit(&self, intent: &Intent) -> Result<InProgress, Refusal> {
+        if !intent.asks_for_more() {
+            return Ok(self.admission.enter());
+        }
+        self.admission.admit().map_err(|retry_after| {
             self.services.metrics.http.turned_away.inc();
             let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
             SubmitError::Overloaded { retry_after_ms }.into()

@@ -30,12 +30,16 @@ impl Moment {
         let _ = self.0.compare_exchange(0, now_ms + 1, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
     fn clear(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
     fn is_older_than(&self, age: Duration, now_ms: u64) -> bool {
-        self.0.load(Ordering::Relaxed) != 0 && self.age(now_ms) > age
+        self.is_set() && self.age(now_ms) > age
     }
 
     fn age(&self, now_ms: u64) -> Duration {
@@ -57,11 +61,14 @@ pub(super) struct Activity {
     head_began: Moment,
     /// When a byte moved or a request ended.
     last_moved: Moment,
+    /// When the connection began or a request ended.
+    last_served: Moment,
     /// Since when the client takes nothing.
     write_blocked: Moment,
-    /// Cancelled when the connection has to make room, or is overdue.
+    /// Cancelled when the connection has to make room.
     going: CancellationToken,
-    is_closed: AtomicBool,
+    /// Cancelled when it is overdue.
+    closing: CancellationToken,
 }
 
 impl Activity {
@@ -74,13 +81,15 @@ impl Activity {
             has_served: AtomicBool::new(false),
             head_began: Moment::default(),
             last_moved: Moment::default(),
+            last_served: Moment::default(),
             write_blocked: Moment::default(),
             going: CancellationToken::new(),
-            is_closed: AtomicBool::new(false),
+            closing: CancellationToken::new(),
         };
         // A client that never sends a byte is slow with its first head.
         activity.head_began.set(0);
         activity.last_moved.set(0);
+        activity.last_served.set(0);
         Arc::new(activity)
     }
 
@@ -115,14 +124,15 @@ impl Activity {
         Serving(Arc::clone(self))
     }
 
-    /// For how long nothing has moved, if no request is being served.
+    /// For how long no request has been served, if none is and no answer waits to be taken. What a client sends that is no
+    /// request does not count: bytes that drip in, or pings.
     pub(super) fn idle_for(&self) -> Option<Duration> {
-        self.is_idle().then(|| self.last_moved.age(self.now_ms()))
+        self.is_idle().then(|| self.last_served.age(self.now_ms()))
     }
 
-    /// Whether no request is being served.
+    /// Whether no request is being served and no answer waits to be taken.
     pub(super) fn is_idle(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) == 0
+        self.in_flight.load(Ordering::Relaxed) == 0 && !self.write_blocked.is_set()
     }
 
     /// Has the connection end as soon as no request is on it.
@@ -131,9 +141,16 @@ impl Activity {
     }
 
     /// Has it end with what is on it.
-    pub(super) fn close(&self) {
-        self.is_closed.store(true, Ordering::Relaxed);
-        self.going.cancel();
+    fn close(&self) {
+        self.closing.cancel();
+    }
+
+    /// Closes the connection if it is overdue.
+    pub(super) fn close_if_overdue(&self, options: &HttpOptions) {
+        if let Some(reason) = self.overdue(options) {
+            tracing::debug!(reason, "a connection is closed");
+            self.close();
+        }
     }
 
     /// Whether it was told to go.
@@ -142,23 +159,29 @@ impl Activity {
         self.going.is_cancelled()
     }
 
+    /// Whether it was closed.
+    #[cfg(test)]
+    pub(super) fn is_closed(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+
     /// Resolves when it is told to go.
     pub(super) async fn told_to_go(&self) {
         self.going.cancelled().await;
     }
 
-    /// Whether nothing on it is to be finished once it is told to go.
-    pub(super) fn goes_at_once(&self) -> bool {
-        self.is_idle() || self.is_closed.load(Ordering::Relaxed)
+    /// Resolves when it is to be closed.
+    pub(super) async fn closed(&self) {
+        self.closing.cancelled().await;
     }
 
     /// Why the connection is to be closed now, if it is.
-    pub(super) fn overdue(&self, options: &HttpOptions) -> Option<&'static str> {
+    fn overdue(&self, options: &HttpOptions) -> Option<&'static str> {
         let now_ms = self.now_ms();
         if self.write_blocked.is_older_than(options.write_timeout, now_ms) {
             return Some("the client takes no answer");
         }
-        if !self.is_idle() {
+        if self.in_flight.load(Ordering::Relaxed) > 0 {
             return None;
         }
         if self.head_began.is_older_than(options.header_timeout, now_ms) {
@@ -174,7 +197,9 @@ pub(super) struct Serving(Arc<Activity>);
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.last_moved.set(self.0.now_ms());
+        let now_ms = self.0.now_ms();
+        self.0.last_moved.set(now_ms);
+        self.0.last_served.set(now_ms);
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -297,6 +322,21 @@ mod tests {
         assert!(activity.overdue(&options).is_some());
         activity.wrote();
         assert_eq!(activity.overdue(&options), None);
+    }
+
+    #[test]
+    fn a_connection_is_idle_from_its_last_request_whatever_drips_in_and_not_before_its_answer_is_taken() {
+        let (clock, activity, _) = activity();
+        activity.read(b"GET / HTTP/1.1\r\n\r\n");
+        let serving = activity.serve();
+        assert_eq!(activity.idle_for(), None);
+        activity.write_blocked.set_if_never(activity.now_ms());
+        drop(serving);
+        assert_eq!(activity.idle_for(), None, "the answer is not taken yet");
+        activity.wrote();
+        clock.advance(Duration::from_secs(2));
+        activity.read(b"G");
+        assert_eq!(activity.idle_for(), Some(Duration::from_secs(2)));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Who is connected, and who has to go when there is no room.
 //!
-//! What it promises: an overdue connection is closed soon; connections are bounded, in all and per address; at a bound, those on which nothing has been asked for longest
-//! make room, so that a crowd of idle connections keeps no heartbeat out; a connection with a request on it is never
-//! one of them. What it must not do: read or write.
+//! What it promises: an overdue connection is closed soon; connections are bounded, in all and per address; at a bound, those on
+//! which nothing has been asked for longest make room, so that a crowd of idle connections keeps no heartbeat out; a connection
+//! with a request on it is never one of them. What it must not do: read or write.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -29,6 +29,8 @@ pub(super) struct Guests(Arc<Mutex<Book>>);
 struct Book {
     next: u64,
     all: BTreeMap<u64, Entry>,
+    /// Of all, those that were told to go and are not gone yet. They take nobody's place.
+    leaving: usize,
     by_address: BTreeMap<IpAddr, usize>,
     look_again_at: Option<Instant>,
 }
@@ -37,6 +39,7 @@ struct Book {
 struct Entry {
     address: IpAddr,
     activity: Arc<Activity>,
+    is_leaving: bool,
 }
 
 /// Whether a connection is let in.
@@ -70,18 +73,18 @@ impl Guests {
     }
 
     /// Closes what is overdue, until this is dropped. One look at all costs less than a timer for each.
-    pub(super) async fn tell_the_overdue_to_go(&self, options: &HttpOptions) {
+    pub(super) async fn close_the_overdue(&self, options: &HttpOptions) {
         let mut looks = tokio::time::interval(LOOK_INTERVAL);
         loop {
             looks.tick().await;
-            self.book().tell_the_overdue_to_go(options);
+            self.book().all.values().for_each(|entry| entry.activity.close_if_overdue(options));
         }
     }
 
     fn enter(&self, book: &mut Book, address: IpAddr, activity: &Arc<Activity>) -> Guest {
         let number = book.next;
         book.next += 1;
-        book.all.insert(number, Entry { address, activity: Arc::clone(activity) });
+        book.all.insert(number, Entry { address, activity: Arc::clone(activity), is_leaving: false });
         *book.by_address.entry(address).or_default() += 1;
         Guest { guests: self.clone(), number }
     }
@@ -93,8 +96,11 @@ impl Guests {
 
 impl Book {
     fn has_room(&self, address: IpAddr, options: &HttpOptions) -> bool {
-        let here = self.by_address.get(&address).copied().unwrap_or(0);
-        self.all.len() < options.connections_max && here < options.connections_per_address_max
+        self.all.len() - self.leaving < options.connections_max && !self.is_full(address, options)
+    }
+
+    fn is_full(&self, address: IpAddr, options: &HttpOptions) -> bool {
+        self.by_address.get(&address).is_some_and(|here| *here >= options.connections_per_address_max)
     }
 
     /// Tells those to go on whose connections nothing was asked for longest; of the same address if that is full.
@@ -102,39 +108,40 @@ impl Book {
         if self.look_again_at.is_some_and(|at| now < at) {
             return 0;
         }
-        let only_here = self.all.len() < options.connections_max;
-        let candidates = self.all.iter().filter(|(_, entry)| !only_here || entry.address == address);
+        let only_here = self.is_full(address, options);
+        let is_candidate = |entry: &Entry| !entry.is_leaving && (!only_here || entry.address == address);
+        let candidates = self.all.iter().filter(|(_, entry)| is_candidate(entry));
         let idle = candidates.filter_map(|(number, entry)| Some((entry.activity.idle_for()?, *number)));
         let mut idle: Vec<_> = idle.filter(|(idle_for, _)| *idle_for >= IDLE_FOR).collect();
         idle.sort_unstable_by(|one, other| other.cmp(one));
         idle.truncate(MAKE_ROOM);
         self.look_again_at = idle.is_empty().then(|| now + LOOK_AGAIN_AFTER);
         for (_, number) in &idle {
-            if let Some(entry) = self.leave(*number) {
-                entry.activity.tell_to_go();
-            }
+            let entry = self.all.get_mut(number).expect("it was just looked at");
+            entry.is_leaving = true;
+            entry.activity.tell_to_go();
+            self.leaving += 1;
+            let address = entry.address;
+            self.count_out(address);
         }
         idle.len()
     }
 
-    fn tell_the_overdue_to_go(&self, options: &HttpOptions) {
-        for entry in self.all.values() {
-            if let Some(reason) = entry.activity.overdue(options) {
-                tracing::debug!(address = %entry.address, reason, "a connection is closed");
-                entry.activity.close();
-            }
+    fn leave(&mut self, number: u64) {
+        match self.all.remove(&number) {
+            Some(Entry { is_leaving: true, .. }) => self.leaving -= 1,
+            Some(entry) => self.count_out(entry.address),
+            None => {}
         }
     }
 
-    fn leave(&mut self, number: u64) -> Option<Entry> {
-        let entry = self.all.remove(&number)?;
-        if let Some(here) = self.by_address.get_mut(&entry.address) {
+    fn count_out(&mut self, address: IpAddr) {
+        if let Some(here) = self.by_address.get_mut(&address) {
             *here -= 1;
             if *here == 0 {
-                self.by_address.remove(&entry.address);
+                self.by_address.remove(&address);
             }
         }
-        Some(entry)
     }
 }
 
@@ -192,7 +199,8 @@ mod tests {
         drop(first);
         assert!(house.enter(1).1.is_some());
         drop((second, third));
-        assert!(house.guests.book().all.is_empty() && house.guests.book().by_address.is_empty());
+        let book = house.guests.book();
+        assert!(book.all.is_empty() && book.by_address.is_empty());
     }
 
     #[test]
@@ -206,8 +214,10 @@ mod tests {
         let (_, newcomer) = house.enter(2);
         assert!(newcomer.is_some());
         assert!(idle.is_told_to_go() && !busy.is_told_to_go());
+        assert_eq!(house.guests.book().leaving, 1);
         drop(idle_guest);
-        assert_eq!(house.guests.book().all.len(), 2, "who was told to go is not counted out twice");
+        let book = house.guests.book();
+        assert_eq!((book.all.len(), book.leaving), (2, 0));
     }
 
     #[test]
@@ -217,11 +227,20 @@ mod tests {
         let (busy, _busy_guest) = house.enter(1);
         let _request = busy.serve();
         house.clock.advance(2 * house.options.idle_timeout);
-        house.guests.book().tell_the_overdue_to_go(&house.options);
-        assert!(overdue.is_told_to_go() && overdue.goes_at_once());
-        assert!(!busy.is_told_to_go() && !busy.goes_at_once());
-        busy.close();
-        assert!(busy.goes_at_once());
+        overdue.close_if_overdue(&house.options);
+        busy.close_if_overdue(&house.options);
+        assert!(overdue.is_closed() && !busy.is_closed());
+    }
+
+    #[test]
+    fn where_both_bounds_are_reached_nobody_else_has_to_go_for_an_address_that_has_its_share() {
+        let house = House::new(2, 1);
+        let (here, _here) = house.enter(1);
+        let _request = here.serve();
+        let (there, _there) = house.enter(2);
+        house.clock.advance(IDLE_FOR);
+        assert!(house.enter(1).1.is_none());
+        assert!(!there.is_told_to_go());
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::time::Duration;
 /// Bounds of one HTTP server. The defaults are those of `docs/operations.md`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpOptions {
-    /// Connections at once. Beyond it: closed without an answer. Default 16,384: a TaskManager
+    /// Connections at once. Beyond it idle ones make room, or the new one is closed without an answer. Default 16,384: a TaskManager
     /// holds one or two.
     pub connections_max: usize,
-    /// Connections at once from one IP address. Beyond it: closed without an answer. Default 16,384, because
+    /// Connections at once from one IP address. Beyond it: the same among those of the address. Default 16,384, because
     /// workers behind one address share it.
     pub connections_per_address_max: usize,
     /// How long the head of a request may take. Beyond it: the connection is closed. Default 5 s.

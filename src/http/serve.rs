@@ -41,7 +41,7 @@ pub async fn serve(
     // Ends with this set.
     let mut upkeep = JoinSet::new();
     upkeep.spawn(server.app.long_polls.clone().follow(server.app.services.replica.clone()));
-    upkeep.spawn(async move { overdue.0.tell_the_overdue_to_go(&overdue.1).await });
+    upkeep.spawn(async move { overdue.0.close_the_overdue(&overdue.1).await });
     loop {
         tokio::select! {
             () = stopping.cancelled() => break,
@@ -127,12 +127,13 @@ async fn serve_connection(app: &App, router: Router, stream: TcpStream, activity
                 is_told_to_stop = true;
             }
             () = activity.told_to_go(), if !is_told_to_go => {
-                if activity.goes_at_once() {
+                if activity.is_idle() {
                     return;
                 }
                 connection.as_mut().graceful_shutdown();
                 is_told_to_go = true;
             }
+            () = activity.closed() => return,
         }
     }
 }

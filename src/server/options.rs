@@ -91,7 +91,7 @@ pub struct ServerOptions {
     /// Log entries between two snapshots, or more of a large state; two fifths as many stay behind one [default: 5000]
     #[arg(long, env = "SLOTKEEPER_SNAPSHOT_INTERVAL", value_name = "ENTRIES")]
     pub snapshot_interval: Option<u64>,
-    /// Client connections at once; beyond it they are closed without an answer [default: 16384]
+    /// Client connections at once; beyond it idle ones make room, or new ones are closed without an answer [default: 16384]
     #[arg(long, env = "SLOTKEEPER_CONNECTIONS_MAX", value_name = "COUNT")]
     pub connections_max: Option<u32>,
     /// Threads that serve clients [default: one per processor, at least 2]

@@ -240,6 +240,7 @@ impl Overload {
                 "connections broke or outcomes were unknown",
             ),
             (step.goodput == 0.0, "nothing was served"),
+            (step.probed.without_retry_after > 0, "a refusal did not say when to come again"),
         ];
         let missed = bars.into_iter().filter(|(is_missed, _)| *is_missed);
         missed.map(|(_, bar)| format!("at {at} {bar}")).collect()
