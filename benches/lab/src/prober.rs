@@ -104,7 +104,7 @@ fn whole_length(answer: &[u8]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Refusals, whole_length};
+    use super::{Duration, Refusals, whole_length};
 
     #[test]
     fn a_refusal_that_does_not_say_when_to_come_again_is_counted() {
