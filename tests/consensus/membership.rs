@@ -85,6 +85,18 @@ async fn adding_the_same_node_again_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_changes_at_once_are_made_one_after_the_other() {
+    let mut cluster = of_three().await;
+    let joined = join(&mut cluster).await;
+    let id = cluster.node(joined).id();
+    wait_for_role(&cluster, id, Some(MemberRole::Learner)).await;
+    let leader = cluster.leader().await;
+    let consensus = &cluster.node(leader).consensus;
+    let (one, other) = tokio::join!(consensus.promote(id), consensus.promote(id));
+    assert_eq!((one.unwrap().node_id, other.unwrap().node_id), (id, id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_removed_node_is_told_and_stops_and_its_directory_does_not_come_back() {
     let mut cluster = of_three().await;
     let joined = join(&mut cluster).await;
