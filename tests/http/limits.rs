@@ -192,6 +192,18 @@ async fn until_served(cluster: &Cluster) {
     assert!(served.starts_with("HTTP/1.1 200"), "{served}");
 }
 
+/// Waits until the server says that so many requests are on it.
+async fn until_in_flight(cluster: &Cluster, wanted: usize) {
+    let line = format!("slotkeeper_http_requests_in_flight {wanted}");
+    for _ in 0..200 {
+        if cluster.api(0).get("/metrics").await.text.lines().any(|told| told == line) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the server never says {line}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_with_more_to_do_than_it_can_turns_wishes_for_slots_away_and_nothing_else() {
     /// As `docs/operations.md` says.
@@ -221,6 +233,8 @@ async fn a_leader_with_more_to_do_than_it_can_turns_wishes_for_slots_away_and_no
         assert!(refused.headers()["retry-after"].to_str().unwrap().parse::<u64>().unwrap() >= 1);
     }
     let given_back = ask(Method::DELETE, "before");
+    // All that were let in, the deletion, and the question itself.
+    until_in_flight(&cluster, IN_PROGRESS_MAX + 2).await;
     cluster.shared.hold(false);
     while let Some(served) = asked.next().await {
         assert_eq!(served.unwrap().status(), 201);
